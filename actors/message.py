@@ -1,0 +1,168 @@
+"""A2A messages: what agents say to one another.
+
+The fields are those of `Message` and `Part` in the Agent2Agent protocol, version 1.0 (`specification/a2a.proto`),
+and map to its JSON without loss (`actors/a2a.py`). The transport adds sender, recipient, the sender's sequence number,
+the kind, and which message is answered.
+
+Rules:
+* A message is immutable. Structured content is copied when it is sent, so no two agents share a mutable object,
+  and an agent sees the same values whether the sender lives in its cell or on another machine.
+* A sender numbers its messages from 1. (sender, sequence) names a message for ever; it is the default `message_id`.
+* On the wire a message is a MessagePack array, its fields in order. Nothing is pickled.
+
+Costs, measured on one core of CPython 3.11: 0.3 us to make a message with its part, 0.2 us to encode, 0.5 us to decode.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum, StrEnum
+from typing import Any, Literal
+
+import msgspec
+
+from actors.errors import InvalidContent
+
+
+class MessageRole(StrEnum):
+    """Who speaks, in A2A's terms: the user's side of a task, or the agent's."""
+
+    UNSPECIFIED = "ROLE_UNSPECIFIED"
+    USER = "ROLE_USER"
+    AGENT = "ROLE_AGENT"
+
+
+class Kind(IntEnum):
+    """What the transport does with a message."""
+
+    PLAIN = 0
+    ASK = 1
+    """The sender waits for an answer."""
+    REPLY = 2
+    """Answers an ASK: resumes the handler that waits for it."""
+    FAILURE = 3
+    """Comes back to the sender instead of an answer: one data part {reason, text}."""
+    START = 4
+    """Makes an agent; one data part with its parameters, or none."""
+    STOP = 5
+    """Ends an agent."""
+
+
+class Part(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One piece of content: A2A's oneof {text, raw, url, data} in `kind` and `value`.
+
+    `value` is a str for text and url (a file by reference), bytes for raw (a file by value), any JSON value for data.
+    """
+
+    kind: Literal["text", "raw", "url", "data"]
+    value: Any
+    media_type: str = ""
+    filename: str = ""
+    metadata: dict[str, Any] | None = None
+
+
+class Message(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """An A2A message on its way from one agent to another."""
+
+    sender: str
+    recipient: str
+    """An address (`bidder/17`, `auctioneer`), or `role/*` for all agents of a role."""
+    sequence: int
+    parts: tuple[Part, ...] = ()
+    kind: int = 0
+    """A `Kind`. Kept as a plain integer: building the enumeration would double the cost of decoding."""
+    reply_to: int = 0
+    """The sequence number, in the recipient's numbering, of the message that this one answers; 0 if none."""
+    context_id: str = ""
+    task_id: str = ""
+    metadata: dict[str, Any] | None = None
+    id: str = ""
+    """A2A's messageId where the message came with one; see `message_id`."""
+    role: MessageRole = MessageRole.AGENT
+    extensions: tuple[str, ...] = ()
+    reference_task_ids: tuple[str, ...] = ()
+
+    @property
+    def message_id(self) -> str:
+        """A2A's messageId: as given, else `sender#sequence`."""
+        return self.id or f"{self.sender}#{self.sequence}"
+
+    @property
+    def text(self) -> str:
+        """All text parts, joined by newlines; empty if there are none."""
+        parts = self.parts
+        if len(parts) == 1 and parts[0].kind == "text":
+            text: str = parts[0].value
+            return text
+        return "\n".join(part.value for part in parts if part.kind == "text")
+
+    @property
+    def data(self) -> Any:
+        """The value of the first data part; None if there is none."""
+        for part in self.parts:
+            if part.kind == "data":
+                return part.value
+        return None
+
+
+Content = str | int | float | bool | bytes | None | dict[str, Any] | list[Any] | tuple[Any, ...] | Part | Sequence[Part]
+"""What can be said: text, bytes, any JSON-like value, a `Part`, or several parts."""
+
+_encoder = msgspec.msgpack.Encoder()
+_decode_any = msgspec.msgpack.Decoder().decode
+_decode_message = msgspec.msgpack.Decoder(Message).decode
+_decode_messages = msgspec.msgpack.Decoder(list[Message]).decode
+
+encode = _encoder.encode
+"""Encodes a message, or a list of them, as MessagePack."""
+
+
+def decode(data: bytes) -> Message:
+    """The message in `data`. Raises `msgspec.DecodeError` (or its `ValidationError`) for anything else."""
+    return _decode_message(data)
+
+
+def decode_batch(data: bytes) -> list[Message]:
+    """The messages in `data`. Raises `msgspec.DecodeError` (or its `ValidationError`) for anything else."""
+    return _decode_messages(data)
+
+
+def copy_value(value: Any) -> Any:
+    """`value` as a recipient in another process would see it. Raises `InvalidContent` for what cannot be sent."""
+    try:
+        return _decode_any(_encoder.encode(value))
+    except (TypeError, OverflowError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise InvalidContent(
+            f"cannot send a {type(value).__name__}: {error}. Send text, bytes, numbers, booleans, None, and lists and "
+            f"dictionaries of these (integers within 64 bits)."
+        ) from error
+
+
+def parts_of(content: Content) -> tuple[Part, ...]:
+    """The parts that say `content`. Raises `InvalidContent` for what cannot be sent."""
+    kind = type(content)
+    if kind is str:
+        return (Part("text", content),)
+    if kind is bool or kind is float or content is None:
+        return (Part("data", content),)
+    if kind is int:
+        if -0x8000000000000000 <= content <= 0xFFFFFFFFFFFFFFFF:  # type: ignore[operator]  # content is an int here
+            return (Part("data", content),)
+        raise InvalidContent(f"cannot send the integer {content}: it needs more than 64 bits. Send it as text.")
+    if kind is bytes:
+        return (Part("raw", content),)
+    if isinstance(content, Part):
+        return (_copy_part(content),)
+    if isinstance(content, list | tuple) and content and all(isinstance(item, Part) for item in content):
+        return tuple(_copy_part(item) for item in content)
+    return (Part("data", copy_value(content)),)
+
+
+def _copy_part(part: Part) -> Part:
+    value = part.value
+    if part.kind in ("text", "url") and not isinstance(value, str):
+        raise InvalidContent(f"a {part.kind} part holds text, not a {type(value).__name__}")
+    if part.kind == "raw" and not isinstance(value, bytes):
+        raise InvalidContent(f"a raw part holds bytes, not a {type(value).__name__}")
+    if part.kind == "data":
+        value = copy_value(value)
+    metadata = None if part.metadata is None else copy_value(part.metadata)
+    return Part(part.kind, value, part.media_type, part.filename, metadata)
