@@ -1,0 +1,195 @@
+"""Carries out a journal: makes a cell what it was, without a model, a tool, a clock or a network.
+
+Used by recovery (then the cell goes on from there) and by replay (then it is compared with what was written down). What
+the agents do again must be what they did; the first difference stops it, named by agent and message.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from actors import entry
+from actors.cell import STOP_SENDER, Cell
+from actors.errors import SwarmError
+from actors.message import Message, decode_batch
+from actors.resident import Resident
+from actors.waiting import Wait
+
+_WAKE_LIMIT_S = 60.0
+
+
+class Diverged(SwarmError):
+    """The agents did not do again what the journal says they did."""
+
+    reason = "diverged"
+
+    def __init__(self, text: str, address: str = "", message: str = "", expected: str = "", got: str = "") -> None:
+        super().__init__(text)
+        self.address = address
+        self.message = message
+        self.expected = expected
+        self.got = got
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Diverged, (str(self), self.address, self.message, self.expected, self.got))
+
+
+class Player:
+    """Plays entries into a cell whose log is off."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._entries: deque[entry.AnyEntry] = deque()
+        self._answers: dict[tuple[str, int], tuple[Any, ...]] = {}
+        self._woken: dict[str, tuple[Any, ...]] = {}
+        self.played = 0
+
+    def held_next(self, address: str, sequence: int) -> bool:
+        """Whether the journal says that the agent waited for room after this message."""
+        following = self._entries[0] if self._entries else None
+        return isinstance(following, entry.Held) and (following.address, following.sequence) == (address, sequence)
+
+    async def play(self, entries: Iterable[entry.AnyEntry]) -> None:
+        """Carries out entries in order. Raises `Diverged` at the first that does not fit."""
+        self._entries.extend(entries)
+        while self._entries:
+            with self._cell.entered():
+                sleeper = self._play_on()
+            if sleeper is not None:
+                await self._until_woken(sleeper)
+
+    def _play_on(self) -> str | None:
+        """Plays until the end, or until an agent must first get what it awaited by itself: returns its address."""
+        while self._entries:
+            self._sort_ready()
+            line = self._entries[0]
+            if isinstance(line, entry.Woke) and line.address not in self._woken:
+                return line.address
+            self._entries.popleft()
+            self._carry_out(line)
+            self.played += 1
+        self._sort_ready()
+        return None
+
+    def _carry_out(self, line: entry.AnyEntry) -> None:
+        cell, waiting = self._cell, self._cell.waiting
+        match line:
+            case entry.Took(address, message):
+                resident = cell.residents.get(address)
+                if message.sender == STOP_SENDER:
+                    cell.deliver(message)
+                self._take_from_inbox(resident, address, message)
+                assert resident is not None
+                cell.take(resident, message)
+            case entry.Answered(address, message):
+                due = self._answers.pop((address, message.reply_to), None)
+                if due is None:
+                    raise self._missing(address, message)
+                self._compare(address, message, due[2])
+                waiting.answered(due[1], message)
+            case entry.Fired(tick, number, address):
+                self._fire(tick, number, address)
+            case entry.Finished(address, number, value, error):
+                wait = waiting.effects.get((address, number))
+                if wait is None:
+                    raise Diverged(
+                        f"{address} made call {number} to the outside and now does not", address, f"{address}#{number}", "a call", "none"
+                    )
+                waiting.finish_effect(wait, value, error)
+            case entry.Woke(address):
+                due = self._woken.pop(address)
+                due[0](*due[1:])
+            case entry.Released(address):
+                if not waiting.release_agent(address):
+                    raise Diverged(f"{address} waited for room and now does not", address, "", "waiting", "not waiting")
+            case entry.Arrived(source, epoch, first, count, data):
+                cell.arrive(source, epoch, first, count, data)
+            case entry.Clock(now):
+                cell.now = now
+            case entry.Began(number, boundaries):
+                cell.begin_round(number, boundaries, fire=False)
+            case entry.Started():
+                cell.start()
+            case entry.Held():
+                pass  # The agent that was asked by `held_next` waits already.
+
+    def _fire(self, tick: int, number: int, address: str) -> None:
+        item = self._cell.waiting.timers.remove(tick, number)
+        if item is None:
+            raise Diverged(f"{address or 'the cell'} had set timer {number} for {tick} and now has not", address, "", "a timer", "none")
+        if isinstance(item, Wait):
+            self._cell.waiting.ring(tick, number, item)
+        else:
+            message = self._cell.waiting.carry_out(tick, number, item)
+            if message is not None:
+                self._cell.deliver(message)
+
+    def _sort_ready(self) -> None:
+        # The journal, not the queue, says who is next; what is due waits here under its name.
+        cell = self._cell
+        while cell.ready:
+            item = cell.ready.popleft()
+            if isinstance(item, Resident):
+                continue
+            if item[0] == cell.waiting.answered:
+                self._answers[item[1].key] = item
+            elif item[0] == cell.go_on:
+                self._woken[item[1].resident.address] = item
+
+    def _take_from_inbox(self, resident: Resident | None, address: str, message: Message) -> None:
+        inbox = None if resident is None else resident.inbox
+        if resident is None or inbox is None:
+            raise self._missing(address, message)
+        waiting = inbox if isinstance(inbox, deque) else deque((inbox,))
+        for place, candidate in enumerate(waiting):
+            if (candidate.sender, candidate.sequence, candidate.kind) == (message.sender, message.sequence, message.kind):
+                break
+        else:
+            raise self._missing(address, message)
+        self._compare(address, message, candidate)
+        del waiting[place]
+        resident.inbox = waiting or None
+        self._cell.queued -= 1
+
+    def _compare(self, address: str, expected: Message, got: Message) -> None:
+        if expected != got:
+            raise Diverged(
+                f"{expected.sender} sent {expected.message_id} to {address} with another content than before:\n"
+                f"  expected {expected}\n  got      {got}",
+                expected.sender,
+                expected.message_id,
+                repr(expected),
+                repr(got),
+            )
+
+    def _missing(self, address: str, message: Message) -> Diverged:
+        text = f"{message.sender} sent {message.message_id} to {address} before and now has not:\n  expected {message}\n  got      nothing"
+        return Diverged(text, message.sender, message.message_id, repr(message), "nothing")
+
+    async def _until_woken(self, address: str) -> None:
+        """Lets asyncio run until what the agent awaited by itself is over."""
+        try:
+            async with asyncio.timeout(_WAKE_LIMIT_S):
+                while address not in self._woken:
+                    await asyncio.sleep(0.001)
+                    self._sort_ready()
+        except TimeoutError:
+            raise Diverged(
+                f"{address} awaits something outside its context that does not end. Reach the outside world by `context.effect`.",
+                address,
+            ) from None
+
+    def finish(self) -> None:
+        """The journal is at its end: the cell goes on by itself with what is left."""
+        cell = self._cell
+        for resident in cell.residents.values():
+            if resident.inbox is not None and resident.turn is None:
+                cell.ready.append(resident)
+        cell.ready.extend(self._answers.values())
+        cell.ready.extend(self._woken.values())
+
+
+def messages_in(arrived: entry.Arrived) -> list[Message]:
+    """The messages of a batch."""
+    return decode_batch(arrived.data)

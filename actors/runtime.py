@@ -1,0 +1,91 @@
+"""Where cells run. A runtime starts them, calls them and ends them; `Swarm` does the rest.
+
+`LocalRuntime` hosts all cells in this process, on one event loop. `actors/ray_runtime.py` makes each a Ray actor.
+"""
+
+import asyncio
+import gc
+from typing import Any, Protocol
+
+from actors.address import Placement
+from actors.errors import CellLost
+from actors.host import Host, Transport
+from actors.link import Packet
+from actors.plan import Plan
+
+
+GC_THRESHOLDS = (200_000, 20, 50)
+"""For a process that holds a million agents: with Python's default (700, 10, 10) collections take half of the time."""
+
+
+class CellDown(CellLost):
+    """A cell died; it may be brought back by `Runtime.revive`."""
+
+    reason = "cell down"
+
+    def __init__(self, text: str, cell: int = -1) -> None:
+        super().__init__(text)
+        self.cell = cell
+
+
+class Runtime(Protocol):
+    """Where cells run."""
+
+    placement: Placement
+    dashboard: str | None
+    """The address of a page to watch them on, if there is one."""
+
+    async def start(self) -> None:
+        """Makes the cells."""
+
+    async def call(self, cell: int, method: str, *arguments: Any) -> Any:
+        """Calls a method of a cell's host. Raises `CellDown` if the cell died before or meanwhile."""
+
+    async def revive(self, cell: int) -> None:
+        """Brings a dead cell back. Raises `CellLost` if that cannot be."""
+
+    async def stop(self) -> None:
+        """Ends what `start` made."""
+
+
+class LocalTransport:
+    """Hands packets to cells in this process."""
+
+    def __init__(self, hosts: list[Host]) -> None:
+        self._hosts = hosts
+
+    async def send(self, cell: int, source: int, epoch: int, packet: Packet) -> int:
+        """Delivers at once."""
+        return await self._hosts[cell].deliver(source, epoch, packet)
+
+
+class LocalRuntime:
+    """Cells in this process."""
+
+    def __init__(self, plan: Plan, transport: Transport | None = None) -> None:
+        self._plan = plan
+        self.placement = plan.placement(plan.cells or 1)
+        self.dashboard: str | None = None
+        self.hosts: list[Host] = []
+        self._transport = transport
+
+    async def start(self) -> None:
+        """Makes a host for each cell."""
+        self._thresholds = gc.get_threshold()
+        gc.set_threshold(*GC_THRESHOLDS)
+        transport = self._transport or LocalTransport(self.hosts)
+        self.hosts.extend(Host(self._plan, self.placement, n, transport) for n in range(self.placement.cells))
+
+    async def call(self, cell: int, method: str, *arguments: Any) -> Any:
+        """Calls a host's method."""
+        result = getattr(self.hosts[cell], method)(*arguments)
+        return await result if asyncio.iscoroutine(result) else result
+
+    async def revive(self, cell: int) -> None:
+        """Cells in this process do not die alone."""
+        raise CellLost(f"cell {cell} of this process is gone")
+
+    async def stop(self) -> None:
+        """Nothing is left once the hosts are closed."""
+        self.hosts.clear()
+        gc.set_threshold(*self._thresholds)

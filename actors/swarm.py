@@ -1,0 +1,474 @@
+"""The user's handle on a swarm: start it, speak to it, run it, stop it.
+
+    async with Swarm.local(Plan(roles={"greeter": Role(Greeter)})) as swarm:
+        answer = await swarm.ask("greeter", "hello")
+
+The same plan runs on `Swarm.local` (cells in this process) and `Swarm.on_ray` (each cell a Ray actor), with the same
+results. In `rounds` the swarm conducts: it tells each cell to carry out a round and up to which message of each other
+cell that round delivers, and goes on when all have done so. In `free` it only watches.
+
+A run ends when it is quiet (no message under way, no timer set, nobody waiting), at a limit, or when `stop` says so.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from actors.cell import Failure, TrafficRow
+from actors.errors import FAILURES, AgentStopped, CellLost, ConfigurationError, DeadlinePassed, HandlerFailed, SwarmError
+from actors.fingerprint import combined
+from actors.host import Harvest, Status
+from actors.link import OUTSIDE_SOURCE, Outgoing
+from actors.measure import MeasureRow, rows
+from actors.message import Content, Kind, Message, parts_of
+from actors.plan import Plan
+from actors.runtime import CellDown, LocalRuntime, Runtime
+
+OUTSIDE_ADDRESS = "@outside"
+_POLL_S = (0.002, 0.1)
+_PROGRESS_S = 0.2
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How a run does."""
+
+    now: float
+    agents: int
+    messages: int
+    queued: int
+    seconds: float
+    counts: dict[str, int]
+
+
+class RunResult(msgspec.Struct, frozen=True):
+    """What a run left."""
+
+    fingerprint: str
+    """Hexadecimal; empty if it was not computed."""
+    now: float
+    """The last round, or seconds since the start."""
+    seconds: float
+    """What the run took, on the clock."""
+    quiet: bool
+    """True if it ended since nothing was left to do."""
+    messages: int
+    """Messages that agents took."""
+    agents: int
+    counts: dict[str, int]
+    measures: list[MeasureRow]
+    traffic: dict[tuple[str, str], int]
+    """Messages taken, by the roles of sender and recipient."""
+    messages_sample: list[TrafficRow]
+    failures: list[Failure]
+    results: dict[str, Any]
+    recoveries: list[dict[str, Any]] = []
+    """Cells that died and came back: which, how much was played, in how many seconds."""
+
+
+class Swarm:
+    """A running swarm. Use as an asynchronous context manager."""
+
+    def __init__(self, plan: Plan, runtime: Runtime) -> None:
+        plan.check()
+        self.plan = plan
+        self.runtime = runtime
+        self.placement = runtime.placement
+        self._links: list[Outgoing] = []
+        self._link_locks: list[asyncio.Lock] = []
+        self._sequence = 0
+        self._round = 0
+        self._boundaries: list[dict[int, int]] = []
+        self._statuses: list[Status] = []
+        self._recoveries: list[dict[str, Any]] = []
+        self._started = False
+        self._seconds = 0.0
+
+    @classmethod
+    def local(cls, plan: Plan) -> "Swarm":
+        """A swarm in this process."""
+        plan.check()
+        return cls(plan, LocalRuntime(plan))
+
+    @classmethod
+    def on_ray(cls, plan: Plan, address: str | None = None, **options: Any) -> "Swarm":
+        """A swarm on Ray: the running cluster at `address`, or one found there, or one started here.
+
+        `options` go to `ray.init` when a cluster is started here. Raises `ConfigurationError` if Ray is not usable.
+        """
+        # Ray is imported by who asks for it, not by everybody who imports a swarm: it takes a second.
+        from actors.ray_runtime import RayRuntime
+
+        plan.check()
+        return cls(plan, RayRuntime(plan, address, options))
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop(in_good_order=kind is None)
+
+    @property
+    def dashboard(self) -> str | None:
+        """The address of the Ray dashboard, if there is one."""
+        return self.runtime.dashboard
+
+    @property
+    def recoveries(self) -> list[dict[str, Any]]:
+        """Cells that were brought back: {cell, epoch, entries, seconds, torn_bytes}."""
+        return self._recoveries
+
+    # --- life --------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Starts the cells; recovers what their journals hold."""
+        self._check_journal()
+        await self.runtime.start()
+        self.placement = self.runtime.placement
+        cells = range(self.placement.cells)
+        try:
+            self._statuses = list(await asyncio.gather(*(self._call(cell, "open") for cell in cells)))
+            for status in self._statuses:
+                link = Outgoing(self.plan.limits.packet_bytes, status.received.get(OUTSIDE_SOURCE, 0))
+                self._links.append(link)
+                self._link_locks.append(asyncio.Lock())
+                self._sequence += link.next_number
+                self._note_recovery(status)
+            if self.plan.schedule == "rounds":
+                self._continue_rounds()
+            await asyncio.gather(*(self._call(cell, "begin") for cell in cells))
+            self._statuses = list(await asyncio.gather(*(self._call(cell, "status") for cell in cells)))
+        except BaseException:
+            await self.stop(in_good_order=False)
+            raise
+        self._started = True
+
+    def _check_journal(self) -> None:
+        """A journal goes on only with the layout that began it."""
+        settings = self.plan.journal
+        if settings is None:
+            return
+        directory = Path(settings.directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        file = directory / "layout.json"
+        counts = {name: count for name, count in self.placement.counts.items()}
+        layout = {
+            "cells": self.placement.cells,
+            "packed": self.placement.packed,
+            "roles": counts,
+            "seed": self.plan.seed,
+            "schedule": self.plan.schedule,
+        }
+        if file.exists():
+            found = msgspec.json.decode(file.read_bytes())
+            if found != layout:
+                changed = ", ".join(
+                    f"{key}: {found.get(key)} before, {layout[key]} now" for key in layout if found.get(key) != layout[key]
+                )
+                raise ConfigurationError(
+                    f"{directory} holds the journal of a run with other settings ({changed}). Use the settings of that run to "
+                    f"go on with it, or another directory to begin anew."
+                )
+        fresh = file.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(layout))
+        fresh.replace(file)
+
+    async def stop(self, *, in_good_order: bool = True) -> None:
+        """Ends the swarm; in good order, agents' `on_stop` runs first."""
+        cells = range(self.placement.cells)
+        try:
+            if self._started and in_good_order:
+                await asyncio.gather(*(self._call(cell, "wind_down") for cell in cells))
+            await asyncio.gather(
+                *(self.runtime.call(cell, "close", in_good_order) for cell in cells), return_exceptions=True
+            )
+        finally:
+            self._started = False
+            await self.runtime.stop()
+
+    # --- speaking ----------------------------------------------------------------------------------------------
+
+    async def send(self, to: str, content: Content = None) -> None:
+        """Sends a message from outside. In `rounds` it is delivered in the next round that runs."""
+        self._sequence += 1
+        await self._tell(Message(OUTSIDE_ADDRESS, to, self._sequence, parts_of(content)))
+
+    async def broadcast(self, role: str, content: Content = None) -> None:
+        """Sends a message to every agent of a role."""
+        await self.send(f"{role}/*", content)
+
+    async def ask(self, to: str, content: Content = None, timeout_s: float | None = None) -> Message:
+        """Asks an agent and waits for its answer. In `rounds` it runs rounds until the answer is there.
+
+        `timeout_s` is in seconds, or rounds in `rounds`. Raises as `Context.ask` does.
+        """
+        self._sequence += 1
+        sequence, cell = self._sequence, self.placement.cell_of(to)
+        limit = self.plan.limits.ask_timeout_s if timeout_s is None else timeout_s
+        answer = asyncio.ensure_future(self._call(cell, "answer_to", sequence))
+        await asyncio.sleep(0)
+        try:
+            await self._tell(Message(OUTSIDE_ADDRESS, to, sequence, parts_of(content), Kind.ASK))
+            if self.plan.schedule == "rounds":
+                await self._rounds_until(answer, self._round + limit)
+            reply: Message = await asyncio.wait_for(asyncio.shield(answer), None if answer.done() else limit)
+        except TimeoutError:
+            raise DeadlinePassed(f"{to} did not answer within {limit:g} {self._unit()}") from None
+        finally:
+            answer.cancel()
+        if reply.kind == Kind.FAILURE:
+            raise FAILURES.get(reply.data["reason"], SwarmError)(reply.data["text"])
+        return reply
+
+    def _unit(self) -> str:
+        return "rounds" if self.plan.schedule == "rounds" else "s"
+
+    async def _tell(self, message: Message) -> None:
+        if not self._started:
+            raise AgentStopped("the swarm is not running: use it inside `async with`")
+        to = message.recipient
+        everywhere = to.endswith("/*")
+        cells = list(range(self.placement.cells)) if everywhere else [self.placement.cell_of(to)]
+        await asyncio.gather(*(self._tell_cell(cell, message) for cell in cells))
+
+    async def _tell_cell(self, cell: int, message: Message) -> None:
+        link = self._links[cell]
+        async with self._link_locks[cell]:
+            packet = link.pack([message])
+        await self._call(cell, "deliver", OUTSIDE_SOURCE, 1, packet)
+        link.answered(packet.end)
+
+    # --- running -----------------------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        rounds: int | None = None,
+        timeout_s: float | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        stop: Callable[[Progress], bool] | None = None,
+    ) -> RunResult:
+        """Runs until it is quiet, for so many rounds more, so many seconds more, or until `stop` says so.
+
+        Raises `HandlerFailed` if a handler raised and the plan says `on_error="stop"`, `CellLost` if a cell died and
+        cannot be brought back.
+        """
+        began = time.monotonic()
+        watch = _Watch(self, began, timeout_s, progress, stop)
+        if self.plan.schedule == "rounds":
+            quiet = await self._run_rounds(None if rounds is None else self._round + rounds, watch)
+        else:
+            quiet = await self._run_freely(watch)
+        self._seconds += time.monotonic() - began
+        return await self.harvest(quiet=quiet)
+
+    async def harvest(self, *, quiet: bool = False) -> RunResult:
+        """What the swarm has left so far."""
+        parts: list[Harvest] = await self._all("harvest")
+        counts: Counter[str] = Counter()
+        traffic: Counter[tuple[str, str]] = Counter()
+        for part in parts:
+            counts.update(part.counts)
+            traffic.update(part.traffic)
+        results: dict[str, tuple[float, str, Any]] = {}
+        for part in parts:
+            for name, value in part.results.items():
+                if name not in results or value[:2] > results[name][:2]:
+                    results[name] = value
+        totals = [part.fingerprint for part in parts if part.fingerprint is not None]
+        return RunResult(
+            fingerprint=combined(totals) if totals else "",
+            now=max(status.now for status in self._statuses),
+            seconds=self._seconds,
+            quiet=quiet,
+            messages=sum(part.turns for part in parts),
+            agents=sum(part.agents for part in parts),
+            counts=dict(sorted(counts.items())),
+            measures=rows(part.sums for part in parts),
+            traffic=dict(sorted(traffic.items())),
+            messages_sample=sorted(
+                (row for part in parts for row in part.sample), key=lambda r: (r.now, r.sender, r.recipient)
+            ),
+            failures=sorted((f for part in parts for f in part.failures), key=lambda f: (f.address, f.message_id)),
+            results={name: results[name][2] for name in sorted(results)},
+            recoveries=self._recoveries,
+        )
+
+    def _continue_rounds(self) -> None:
+        """Where the rounds are, from the cells' statuses; after a crash some cells may be a round ahead."""
+        self._round = int(max(status.now for status in self._statuses))
+        self._boundaries = self._next_boundaries()
+
+    def _next_boundaries(self) -> list[dict[int, int]]:
+        """For each cell, how much of each source the next round delivers."""
+        sent = {status.cell: status.sent for status in self._statuses}
+        return [
+            {
+                OUTSIDE_SOURCE: self._links[cell].next_number,
+                **{peer: numbers[cell] for peer, numbers in sent.items() if peer != cell},
+            }
+            for cell in range(self.placement.cells)
+        ]
+
+    async def _run_rounds(self, last: int | None, watch: "_Watch") -> bool:
+        while True:
+            following = self._next_round()
+            if following is None:
+                return True
+            if last is not None and following > last:
+                await self._skip_to(last)
+                return False
+            await self._one_round(following)
+            if watch.is_over(self._statuses):
+                return False
+
+    async def _rounds_until(self, answer: "asyncio.Future[Message]", limit: float) -> None:
+        while not answer.done():
+            following = self._next_round()
+            if following is None or following > limit:
+                await asyncio.sleep(0)
+                if not answer.done():
+                    raise TimeoutError
+                return
+            await self._one_round(following)
+            await asyncio.sleep(0)
+
+    def _next_round(self) -> int | None:
+        """The number of the next round with something to do; None if there is nothing left to do."""
+        unfinished = any(status.now < self._round for status in self._statuses)
+        if unfinished:
+            return self._round
+        ticks = [status.next_tick for status in self._statuses if status.next_tick is not None]
+        moving = any(status.pending_local or status.ready for status in self._statuses)
+        if moving or self._next_boundaries() != self._boundaries:
+            return self._round + 1
+        return max(min(ticks), self._round + 1) if ticks else None
+
+    async def _one_round(self, number: int) -> None:
+        if number > self._round:
+            self._boundaries = self._next_boundaries()
+        self._round = number
+        calls = (self._call(cell, "round", number, self._boundaries[cell]) for cell in range(self.placement.cells))
+        self._statuses = list(await asyncio.gather(*calls))
+        self._raise_stop_error()
+
+    async def _skip_to(self, number: int) -> None:
+        if number > self._round:
+            await self._one_round(number)
+
+    async def _run_freely(self, watch: "_Watch") -> bool:
+        pause, before = _POLL_S[0], None
+        while True:
+            self._statuses = await self._all("status")
+            self._raise_stop_error()
+            picture = [(status.turns, status.sent, status.received) for status in self._statuses]
+            if self._is_quiet() and picture == before:
+                return True
+            before = picture
+            if watch.is_over(self._statuses):
+                return False
+            await asyncio.sleep(min(pause, watch.left_s()))
+            pause = min(pause * 1.5, _POLL_S[1])
+
+    def _is_quiet(self) -> bool:
+        if not all(status.quiet for status in self._statuses):
+            return False
+        received = {status.cell: status.received for status in self._statuses}
+        return all(
+            number == received[peer].get(status.cell, 0)
+            for status in self._statuses
+            for peer, number in status.sent.items()
+        )
+
+    def _raise_stop_error(self) -> None:
+        for status in self._statuses:
+            if status.stop_error is not None:
+                raise HandlerFailed(status.stop_error)
+
+    # --- calling cells -----------------------------------------------------------------------------------------
+
+    async def _all(self, method: str) -> list[Any]:
+        return list(await asyncio.gather(*(self._call(cell, method) for cell in range(self.placement.cells))))
+
+    async def _call(self, cell: int, method: str, *arguments: Any) -> Any:
+        """Calls a cell, bringing it back if it died. Every method may be called again."""
+        for _ in range(self.plan.limits.restarts + 1):
+            try:
+                return await self.runtime.call(cell, method, *arguments)
+            except CellDown as error:
+                if self.plan.journal is None:
+                    raise CellLost(
+                        f"cell {cell} died, and the agents' state with it: {error}. With a journal it would have been recovered: give "
+                        f"the plan journal=JournalSettings(directory)."
+                    ) from error
+                await self.runtime.revive(cell)
+                self._note_recovery(await self.runtime.call(cell, "open"))
+        raise CellLost(f"cell {cell} died {self.plan.limits.restarts + 1} times in one call: giving up")
+
+    def _note_recovery(self, status: Status) -> None:
+        if status.epoch > 1:
+            self._recoveries.append(
+                {
+                    "cell": status.cell,
+                    "epoch": status.epoch,
+                    "entries": status.recovered_entries,
+                    "seconds": round(status.recovery_s, 6),
+                    "torn_bytes": status.torn_bytes,
+                }
+            )
+
+
+class _Watch:
+    """Tells a run when to end, and others how it does."""
+
+    def __init__(
+        self,
+        swarm: Swarm,
+        began: float,
+        timeout_s: float | None,
+        progress: Callable[[Progress], None] | None,
+        stop: Callable[[Progress], bool] | None,
+    ) -> None:
+        self._swarm = swarm
+        self._began = began
+        self._end = None if timeout_s is None else began + timeout_s
+        self._progress = progress
+        self._stop = stop
+        self._told = 0.0
+
+    def left_s(self) -> float:
+        """Seconds until the limit."""
+        return float("inf") if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def is_over(self, statuses: list[Status]) -> bool:
+        """True if the run must end now."""
+        clock = time.monotonic()
+        due = self._progress is not None and clock - self._told >= _PROGRESS_S
+        if due or self._stop is not None:
+            state = self._state(statuses, clock)
+            if due and self._progress is not None:
+                self._told = clock
+                self._progress(state)
+            if self._stop is not None and self._stop(state):
+                return True
+        return self._end is not None and clock >= self._end
+
+    def _state(self, statuses: list[Status], clock: float) -> Progress:
+        counts: Counter[str] = Counter()
+        for status in statuses:
+            counts.update(status.counts)
+        return Progress(
+            now=max(status.now for status in statuses),
+            agents=sum(status.agents for status in statuses),
+            messages=sum(status.turns for status in statuses),
+            queued=sum(status.queued for status in statuses),
+            seconds=self._swarm._seconds + clock - self._began,
+            counts=dict(counts),
+        )

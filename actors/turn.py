@@ -1,0 +1,161 @@
+"""How a handler waits: stepped by its cell, or, when it uses asyncio, by way of an asyncio task.
+
+A cell steps its handlers' coroutines itself. One that never waits, or waits only on its context (a timer, an answer, a
+call outside), costs no asyncio task: half a million sleepers take seconds, not a quarter of a minute.
+
+Yet anything of asyncio works in a handler, though `asyncio.timeout`, task groups and clients such as httpx ask for the
+current task and keep it. So while a cell steps handlers a spare task (a `Bridge`) is registered as the current one,
+through the hooks that asyncio documents for this (`_enter_task`, `_leave_task`). If a handler suspends on something of
+asyncio, or on its context while somebody holds a reference to the spare, the spare becomes that turn's own task: it
+waits in the handler's place, is cancelled in its place, and hands what came back to the cell, which steps the handler.
+Context variables set in a turn stay in it.
+"""
+
+import asyncio
+import sys
+from asyncio import CancelledError, Future, Task
+from collections.abc import Coroutine, Generator
+from contextvars import Context as Variables
+from sys import getrefcount
+from types import coroutine
+from typing import TYPE_CHECKING, Any
+from weakref import getweakrefcount
+
+if TYPE_CHECKING:
+    from actors.cell import Cell, Resident
+    from actors.context import Context
+
+
+# Before 3.12 asyncio never runs a task inside another one's step, so a stepping cell is stepping this very handler.
+_EAGER_TASKS = sys.version_info >= (3, 12)
+
+
+class Wait:
+    """What a handler waits for when it awaits its context."""
+
+    __slots__ = ("cell", "deadline", "effect", "future", "key", "outcome", "resident", "turn")
+
+    def __init__(self, cell: "Cell", resident: "Resident", key: Any = None) -> None:
+        self.cell = cell
+        self.resident = resident
+        self.key = key
+        """What ends it: (address, sequence) of an ask, (tick, number) of a timer, (address, number) of a call outside."""
+        self.turn: Turn | None = None
+        """The turn that goes on when it ends, if the cell steps it."""
+        self.future: Future[Any] | None = None
+        """What ends with it instead, if asyncio waits for it."""
+        self.deadline: tuple[int, int] | None = None
+        """The timer of its deadline."""
+        self.effect: Any = None
+        """The function and arguments of a call outside, until it ends."""
+        self.outcome: tuple[Any, BaseException | None] | None = None
+        """How it ended, if that was before anybody awaited it."""
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Waits until the cell ends this; gives its value or raises its error."""
+        cell = self.cell
+        if self.outcome is not None:
+            value, error = self.outcome
+            if error is not None:
+                raise error
+            return value
+        if cell.stepping and (not _EAGER_TASKS or cell.spare is None or asyncio.current_task() is cell.stepped_task):
+            return (yield self)
+        # Awaited by a task of asyncio's own (a gather or a task group in a handler): that task waits for a future.
+        self.future = asyncio.get_running_loop().create_future()
+        turn = self.resident.turn
+        if turn is not None:
+            turn.cell_waits += 1
+        try:
+            return (yield from self.future)
+        finally:
+            if turn is not None:
+                turn.cell_waits -= 1
+
+    @property
+    def over(self) -> bool:
+        """True if nobody waits any more: whoever did was cancelled."""
+        return self.future is not None and self.future.done()
+
+
+class Turn:
+    """A turn that is suspended."""
+
+    __slots__ = ("bridge", "cell_waits", "context", "coroutine", "resident", "variables", "wait")
+
+    def __init__(
+        self,
+        resident: "Resident",
+        context: "Context",
+        coroutine: Coroutine[Any, Any, None],
+        variables: Variables,
+    ) -> None:
+        self.resident = resident
+        self.context = context
+        self.coroutine = coroutine
+        self.variables = variables
+        self.wait: Wait | None = None
+        """What it waits for, if the cell steps it."""
+        self.bridge: Bridge | None = None
+        """What waits for it, if it uses asyncio."""
+        self.cell_waits = 0
+        """Waits on the context that asyncio's tasks hold for it; if there are none, it waits for the outside world."""
+
+
+@coroutine
+def _as_yielded(awaited: Any) -> Generator[Any, Any, Any]:
+    return (yield awaited)
+
+
+_END = object()
+
+
+class Bridge:
+    """An asyncio task that stands for a turn; spare until a turn needs it."""
+
+    def __init__(self, cell: "Cell", loop: asyncio.AbstractEventLoop) -> None:
+        self.turn: Turn | None = None
+        self._cell = cell
+        self._loop = loop
+        self._parked: Future[Any] = loop.create_future()
+        self.task: Task[None] = loop.create_task(self._run())
+        self._references = (0, 0)
+
+    def note_references(self) -> None:
+        """Takes the present number of references to the task as that of an untouched one."""
+        self._references = (getrefcount(self.task), getweakrefcount(self.task))
+
+    def is_touched(self) -> bool:
+        """True if somebody has kept the task since `note_references`: it must not serve another turn."""
+        return (getrefcount(self.task), getweakrefcount(self.task)) != self._references
+
+    def await_for(self, turn: Turn, awaited: Any) -> None:
+        """Waits in the turn's place for what its handler yielded, then tells the cell."""
+        self.turn = turn
+        self._parked.set_result(awaited)
+
+    def end(self) -> None:
+        """The turn is over, or the spare not needed."""
+        self.turn = None
+        if not self._parked.done():
+            self._parked.set_result(_END)
+
+    async def _run(self) -> None:
+        while True:
+            value: Any = None
+            error: BaseException | None = None
+            try:
+                awaited = await self._parked
+                if awaited is _END:
+                    return
+                value = await (awaited if isinstance(awaited, Future) else _as_yielded(awaited))
+            except CancelledError as cancelled:
+                if self.turn is None:
+                    raise
+                error = cancelled
+            except BaseException as raised:
+                # Whatever the awaited thing raised belongs to the handler.
+                error = raised
+            self._parked = self._loop.create_future()
+            assert self.turn is not None
+            self._cell.woke(self.turn, value, error)
