@@ -5,8 +5,9 @@ camelCase names, enumerations by name, bytes as base64, a part's content by the 
 
 Rules:
 * Lossless or refused: what JSON cannot say (NaN, bytes or keys that are not text inside data) raises `InvalidContent`.
-* What the protocol requires is always written and must be there when read. Other fields are written when they differ
-  from their default, so absent and empty stay apart wherever the protocol tells them apart.
+* What the protocol requires is always written and must be there when read (a list or map of a card may be left out
+  for empty). Other fields are written when they differ from their default, so absent and empty stay apart wherever
+  the protocol tells them apart.
 * Read as ProtoJSON parsers do: original field names (`message_id`), enumerations by number, base64 of either alphabet,
   padded or not, and null for an absent field are taken; fields that are not known are ignored, as the protocol asks.
 * What only our transport knows (sender, recipient, sequence, kind, answered message) travels in a message's metadata
@@ -196,10 +197,9 @@ def _read_struct(kind: type[msgspec.Struct], value: Any, where: str) -> Any:
         item = entries.get(field.json_name, entries.get(field.name))
         if item is not None:
             found[field.name] = _convert(field.kind, item, f"{where}.{field.json_name}", reading=True)
-        elif field.required and get_origin(field.kind) is dict:
-            found[
-                field.name
-            ] = {}  # protobuf's printers leave out empty maps, and a map of scopes may be empty
+        elif field.required and field.name != "parts" and get_origin(field.kind) in (tuple, dict):
+            # Protobuf's printers leave out empty lists and maps, required or not; but who sends no parts says nothing.
+            found[field.name] = get_origin(field.kind)()
         elif field.required:
             raise InvalidContent(f"A2A: {where}.{field.json_name} is missing. The protocol requires it.")
     if kind is TaskStatus and found.get("timestamp"):

@@ -222,6 +222,18 @@ def test_json_is_read_as_protobuf_reads_it() -> None:
     )
 
 
+def test_the_lists_that_a_peer_left_out_of_its_card_are_empty() -> None:
+    card = from_json(
+        AgentCard, {"name": "Echo", "description": "Echoes.", "version": "2", "capabilities": {}}
+    )
+    assert (card.skills, card.default_input_modes, card.supported_interfaces) == ((), (), ())
+
+
+def test_a_card_without_what_it_must_say_is_refused() -> None:
+    with pytest.raises(InvalidContent, match=r"AgentCard\.version is missing"):
+        from_json(AgentCard, {"name": "Echo", "description": "Echoes.", "capabilities": {}})
+
+
 def test_a_time_with_an_offset_is_read_as_utc_with_all_its_digits() -> None:
     status = {"state": "TASK_STATE_WORKING", "timestamp": "2026-01-31T00:30:00.123456789+01:00"}
     assert from_json(TaskStatus, status).timestamp == "2026-01-30T23:30:00.123456789Z"
