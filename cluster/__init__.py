@@ -1,0 +1,1 @@
+"""Running a swarm: the command line, experiments, reports, the gateway, observability and deployment."""

@@ -1,0 +1,1 @@
+"""What a researcher runs: experiment files, and the agents that they name."""

@@ -1,0 +1,1 @@
+"""Language models and embedders: the vLLM actor, endpoints, recorded answers and the routing between them."""
