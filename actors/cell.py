@@ -28,7 +28,7 @@ from actors.address import OUTSIDE, Members, Placement, role_of
 from actors.context import Context
 from actors.entry import Arrived, Began, Clock, Entry, Started, Took, Woke
 from actors.errors import AgentStopped, HandlerFailed, MailboxFull, SwarmError, UnknownAddress
-from actors.faults import FaultInjector
+from actors.injector import FaultInjector
 from actors.fingerprint import Fingerprint
 from actors.measure import Measures
 from actors.message import Kind, Message, Part, copy_value, decode_batch, encode
@@ -123,7 +123,9 @@ class Cell:
         """In `rounds`, what came from each source and waits for its round, with its stream number."""
         self.next_local: list[Message] = []
         self.congested: int | None = None
-        self.injector = FaultInjector(plan.faults, plan.seed, placement.counts) if plan.faults else None
+        self.injector = (
+            None if plan.faults is None else FaultInjector(plan.faults, plan.seed, placement.counts, rounds=self.rounds)
+        )
         if self.injector is not None:
             self.waiting.schedule_crashes(self.injector)
         self._sample_key = stream_key(plan.seed, "traffic")

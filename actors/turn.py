@@ -148,7 +148,9 @@ class Bridge:
                 awaited = await self._parked
                 if awaited is _END:
                     return
-                value = await (awaited if isinstance(awaited, Future) else _as_yielded(awaited))
+                # What the handler itself awaited is marked as awaited already, and is only handed on.
+                fresh = isinstance(awaited, Future) and not awaited._asyncio_future_blocking
+                value = await (awaited if fresh else _as_yielded(awaited))
             except CancelledError as cancelled:
                 if self.turn is None:
                     raise
