@@ -28,7 +28,7 @@ from actors.address import OUTSIDE, Members, Placement, role_of
 from actors.context import Context
 from actors.entry import Arrived, Began, Clock, Entry, Started, Took, Woke
 from actors.errors import AgentStopped, HandlerFailed, MailboxFull, SwarmError, UnknownAddress
-from actors.injector import FaultInjector
+from actors.faults import FaultInjector
 from actors.fingerprint import Fingerprint
 from actors.measure import Measures
 from actors.message import Kind, Message, Part, copy_value, decode_batch, encode
@@ -406,6 +406,17 @@ class Cell:
         if self.plan.on_error == "stop" and self.stop_error is None:
             self.stop_error = f"{resident.address} failed on {message.message_id}\n{text}"
 
+    def close(self) -> None:
+        """Ends all turns where they are."""
+        for resident in self.residents.values():
+            turn, resident.turn = resident.turn, None
+            if isinstance(turn, Turn):
+                self.suspended -= 1
+                self.waiting.forget(turn)
+                turn.coroutine.close()
+        if self.spare is not None:
+            self.spare.end()
+
     # --- messages ----------------------------------------------------------------------------------------------
 
     def route(self, message: Message) -> None:
@@ -415,8 +426,10 @@ class Cell:
             self.fingerprint.send(message)
         if self.injector is not None and self.injector.affects(message.sender):
             self._route_with_faults(message, self.injector)
-            return
-        self.dispatch(message)
+        else:
+            self.dispatch(message)
+        if not self.stepping:
+            self.hooks.wake()  # A task of asyncio's own sends for a handler.
 
     def _route_with_faults(self, message: Message, injector: FaultInjector) -> None:
         # A broadcast meets each recipient's faults by itself, so that it does not matter where they live.

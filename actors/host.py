@@ -209,14 +209,15 @@ class Host:
         for task in [*self._tasks, *([self._pump] if self._pump else [])]:
             task.cancel()
         await asyncio.gather(*self._tasks, *([self._pump] if self._pump else []), return_exceptions=True)
-        if self.cell.spare is not None:
-            self.cell.spare.end()
-            await asyncio.sleep(0)
         if self._journal is not None:
             self.commit()
             if in_good_order and self._error is None:
                 self._checkpoint()
             self._journal.close()
+        self.cell.log = None
+        self.cell.close()
+        for _ in range(_LOOP_TICKS):
+            await asyncio.sleep(0)
         if self._store is not None:
             self._store.close()
 

@@ -63,6 +63,7 @@ class Wait:
             return (yield self)
         # Awaited by a task of asyncio's own (a gather or a task group in a handler): that task waits for a future.
         self.future = asyncio.get_running_loop().create_future()
+        cell.hooks.wake()
         turn = self.resident.turn
         if turn is not None:
             turn.cell_waits += 1
@@ -155,6 +156,8 @@ class Bridge:
                 if self.turn is None:
                     raise
                 error = cancelled
+            except GeneratorExit:
+                raise
             except BaseException as raised:
                 # Whatever the awaited thing raised belongs to the handler.
                 error = raised

@@ -20,7 +20,7 @@ from actors.turn import Turn, Wait
 
 if TYPE_CHECKING:
     from actors.cell import Cell
-    from actors.injector import FaultInjector
+    from actors.faults import FaultInjector
 
 TICKS_PER_S = 1000
 
@@ -347,7 +347,7 @@ class Waiting:
     def schedule_crashes(self, injector: "FaultInjector") -> None:
         """Sets timers for the crashes of the experiment."""
         for rule, crash in enumerate(injector.crashes()):
-            self.timers.add(self._tick_at(crash.start), Crash(rule, down=True))
+            self.timers.add(self._tick_at(crash.at), Crash(rule, down=True))
             if crash.end is not None:
                 self.timers.add(self._tick_at(crash.end), Crash(rule, down=False))
 
@@ -359,7 +359,7 @@ class Waiting:
         assert cell.injector is not None
         outage = cell.injector.crashes()[item.rule]
         for address in cell.local_addresses():
-            if address in outage.agents:
+            if outage.selects(address):
                 if item.down:
                     cell.bring_down(address, keep_state=outage.keep_state)
                 elif not cell.injector.crashed(address, cell.now):
