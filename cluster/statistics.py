@@ -1,21 +1,22 @@
 """Intervals and tests for replicated runs: what a number is worth, said with its method and its n.
 
-Rules: every interval is at 95% and names how it was made; one value gives no interval; randomness is seeded,
-so the same values give the same answer. The unit is the replicate (one trial), never the agent: agents of one
-swarm influence each other, and to count them as independent would make every interval too narrow.
+Rules: every interval is at 95% and names how it was made; one value gives no interval; randomness is
+seeded, so the same values give the same answer. The unit is the replicate (one trial), never the agent:
+agents of one swarm influence each other, and to count them as independent would make every interval too
+narrow.
 
 * Shares (each value 0 or 1): the Wilson score interval. Wilson, JASA 22 (1927); recommended over Wald's by
   Brown, Cai and DasGupta, Statistical Science 16 (2001).
 * All else: the percentile bootstrap (Efron, Annals of Statistics 7, 1979), widened for small n. Plain
-  percentile and BCa intervals cover far too little at the sizes of a sweep: simulated for normal data, 75% and
-  72% at n = 3, 84% and 85% at n = 5. Hesterberg, The American Statistician 69 (2015), section 4, gives the two
-  causes, a variance divided by n and a normal where Student's t belongs, and mends both by moving the
-  percentiles; but below n = 6 that runs into the range of the data. Here both ends are moved away from the mean
-  by the same factor instead, t(n-1) * sqrt(n / (n-1)) / z. Simulated: 95% from n = 3 (92% at n = 2); for
-  exponential data 89% at n = 5 and 92% at n = 20, where Student's t has 88% and 92%.
-* Paired comparison: the permutation test on the signs of the differences (Fisher, 1935), exact up to 12 pairs,
-  else by random signs with the p value (b+1)/(m+1) of Phipson and Smyth, SAGMB 9 (2010). Effect size: Cohen's d
-  for pairs, d_z.
+  percentile and BCa intervals cover far too little at the sizes of a sweep: simulated for normal data, 75%
+  and 72% at n = 3, 84% and 85% at n = 5. Hesterberg, The American Statistician 69 (2015), section 4, gives
+  the two causes, a variance divided by n and a normal where Student's t belongs, and mends both by moving
+  the percentiles; but below n = 6 that runs into the range of the data. Here both ends are moved away from
+  the mean by the same factor instead, t(n-1) * sqrt(n / (n-1)) / z. Simulated: 95% from n = 3 (92% at n =
+  2); for exponential data 89% at n = 5 and 92% at n = 20, where Student's t has 88% and 92%.
+* Paired comparison: the permutation test on the signs of the differences (Fisher, 1935), exact up to 12
+  pairs, else by random signs with the p value (b+1)/(m+1) of Phipson and Smyth, SAGMB 9 (2010). Effect
+  size: Cohen's d for pairs, d_z.
 * Several tests at once: Holm's adjustment (Scandinavian Journal of Statistics 6, 1979).
 """
 
@@ -78,7 +79,7 @@ class PairedTest:
     p_value: float | None
     """Two-sided; None with one pair."""
     effect_size: float | None
-    """Cohen's d_z: mean difference over the standard deviation of differences. None if that is 0, or n is 1."""
+    """Cohen's d_z: mean difference over standard deviation of differences. None if that is 0 or n is 1."""
     test: str
     note: str
     """What a reader must know before using the p value; empty if nothing."""
@@ -224,7 +225,7 @@ def band(matrix: Array, seed: int = 0) -> Band:
 
 
 def paired_test(a: Sequence[float] | Array, b: Sequence[float] | Array, seed: int = 0) -> PairedTest:
-    """Compares b with a, pair by pair. ValueError unless both hold equally many finite values, one or more."""
+    """Compares b with a, pair by pair. ValueError unless both hold equally many finite values."""
     first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if first.shape != second.shape or first.ndim != 1 or first.size == 0:
         raise ValueError(

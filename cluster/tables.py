@@ -27,7 +27,7 @@ METRICS_SCHEMA: dict[str, type[pl.DataType]] = {
     "minimum": pl.Float64,
     "maximum": pl.Float64,
 }
-"""One row for each trial, time and measure: all that agents recorded then. `arm` is `arm_key` of the settings."""
+"""One row for each trial, time and measure: all that was recorded then. `arm`: see `arm_key`."""
 
 MESSAGES_SCHEMA: dict[str, type[pl.DataType]] = {
     "trial": pl.Int64,
@@ -127,4 +127,4 @@ def _read(path: Path, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
     missing = [name for name in schema if name not in frame.columns]
     if missing:
         raise ConfigurationError(f"{path}: columns {missing} are missing. Is this the right table?")
-    return frame.select(schema)
+    return frame.select(list(schema))
