@@ -18,7 +18,7 @@ _HOUR_S = 3600
 
 
 def number_text(value: float | None) -> str:
-    """1234567 as "1,234,567", 0.123456 as "0.1235", 1.5e-7 as "1.5e-07" in proper signs; None and NaN as a dash."""
+    """1234567 as "1,234,567", 0.123456 as "0.1235", 1.5e-7 as "1.5e−7"; None and NaN as a dash."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOTHING
     if isinstance(value, bool):
@@ -30,7 +30,7 @@ def number_text(value: float | None) -> str:
         return f"{sign}{int(size):,}"
     if size < _SMALL or size >= _LARGE:
         digits, exponent = f"{size:.{_SIGNIFICANT - 1}e}".split("e")
-        return f"{sign}{digits.rstrip('0').rstrip('.')}e{exponent.replace('-', MINUS).replace('+', '')}"
+        return f"{sign}{digits.rstrip('0').rstrip('.')}e{str(int(exponent)).replace('-', MINUS)}"
     decimals = max(0, _SIGNIFICANT - 1 - math.floor(math.log10(size)))
     text = f"{size:,.{decimals}f}"
     return sign + (text.rstrip("0").rstrip(".") if "." in text else text)

@@ -35,7 +35,8 @@ class Record:
     @property
     def name(self) -> str:
         """`experiment/run`."""
-        return f"{self.manifest.get('experiment', self.path.parent.name)}/{self.manifest.get('run', self.path.name)}"
+        experiment = self.manifest.get("experiment", self.path.parent.name)
+        return f"{experiment}/{self.manifest.get('run', self.path.name)}"
 
     @property
     def arms(self) -> dict[str, Json]:
@@ -83,7 +84,7 @@ def number(value: object) -> float:
 
 
 def flat(value: object, path: str = "", separator: str = ".") -> dict[str, Any]:
-    """Nested mappings as one, keys joined: {"a": {"b": 1}} gives {"a.b": 1}. Empty mappings stay as they are."""
+    """Nested mappings as one, keys joined: {"a": {"b": 1}} gives {"a.b": 1}. Empty mappings stay."""
     if not isinstance(value, Mapping) or not value:
         return {path: value} if path else {}
     leaves: dict[str, Any] = {}
