@@ -80,7 +80,7 @@ class Comparison:
 
 
 def compare_runs(a: Path, b: Path) -> Comparison:
-    """Compares two run folders. ConfigurationError if one is no run, or they have no pair or no measure in common."""
+    """Compares two run folders. ConfigurationError: one is no run, or no pair or measure is common."""
     first, second = read_record(a), read_record(b)
     pairing, by_arm = _pairing(first, second)
     trials_a, trials_b = _trials(first, by_arm), _trials(second, by_arm)
@@ -95,15 +95,14 @@ def compare_runs(a: Path, b: Path) -> Comparison:
     compared: list[tuple[str, str, PairedTest]] = []
     for name in measures:
         for arm in dict.fromkeys(key[0] for key in keys):
-            test = _test(
-                values_a[name], values_b[name], [(trials_a[k], trials_b[k]) for k in keys if k[0] == arm]
-            )
+            pairs = [(trials_a[key], trials_b[key]) for key in keys if key[0] == arm]
+            test = _test(values_a[name], values_b[name], pairs)
             if test is not None:
                 compared.append((name, arm, test))
     if not compared:
         raise ConfigurationError(
-            f"{first.name} and {second.name} have no measure in common ({_names(values_a)} and {_names(values_b)}). "
-            f"Record the same measure in both."
+            f"{first.name} and {second.name} have no measure in common ({_names(values_a)} and "
+            f"{_names(values_b)}). Record the same measure in both."
         )
     adjusted = holm([test.p_value for _, _, test in compared])
     return Comparison(
@@ -125,18 +124,24 @@ def _pairing(a: Record, b: Record) -> tuple[str, bool]:
     for record, arms in ((a, arms_a), (b, arms_b)):
         if len(arms) > 1:
             raise ConfigurationError(
-                f"{record.name} has {len(arms)} arms and shares none with the other run, so its seeds repeat and name "
-                f"no pairs. Compare runs of one arm each, or with the same sweep."
+                f"{record.name} has {len(arms)} arms and shares none with the other run, so its seeds "
+                f"repeat and name no pairs. Compare runs of one arm each, or with the same sweep."
             )
     return "seed", False
 
 
 def _trials(record: Record, by_arm: bool) -> dict[Key, Json]:
-    return {
-        (arm_key(mapping(trial.get("arm"))) if by_arm else "", int(trial["seed"])): trial
-        for trial in record.trials
-        if isinstance(trial.get("seed"), int)
-    }
+    trials: dict[Key, Json] = {}
+    for trial in record.trials:
+        if isinstance(trial.get("seed"), int):
+            key = (arm_key(mapping(trial.get("arm"))) if by_arm else "", trial["seed"])
+            if key in trials:
+                raise ConfigurationError(
+                    f"{record.name} has two trials with seed {key[1]} in one arm, so the seed names no pair. "
+                    f"Give each replicate its own seed."
+                )
+            trials[key] = trial
+    return trials
 
 
 def _values(record: Record) -> dict[str, dict[int, float]]:

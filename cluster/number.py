@@ -18,7 +18,7 @@ _HOUR_S = 3600
 
 
 def number_text(value: float | None) -> str:
-    """1234567 as "1,234,567", 0.123456 as "0.1235", 1.5e-7 as "1.5e−7"; None and NaN as a dash."""
+    """1234567 as "1,234,567", 0.12345 as "0.1235", tiny and huge with an exponent; None as a dash."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOTHING
     if isinstance(value, bool):
