@@ -193,7 +193,7 @@ def _left_out(
     lines = []
     for side, here, there in (("a", trials_a, trials_b), ("b", trials_b, trials_a)):
         if lonely := [key for key in here if key not in there]:
-            lines.append(f"{len(lonely)} trials of {side} without a partner")
+            lines.append(f"trials of {side} without a partner: {len(lonely)}")
     for side, names, others in (("a", values_a, values_b), ("b", values_b, values_a)):
         if lonely_names := [name for name in names if name not in others]:
             lines.append(f"measures only in {side}: {', '.join(lonely_names)}")

@@ -35,7 +35,7 @@ NODES = 300
 EDGES = 3_000
 POINTS = 400
 
-_WIDTH_IN, _HEIGHT_IN = 4.7, 2.75
+_WIDTH_IN, _HEIGHT_IN = 4.2, 2.6
 _INK, _FAINT, _PAPER = "#010203", "#010204", "#010205"
 _SERIES = tuple(f"#0102{index:02x}" for index in range(16, 16 + SERIES))
 _VARIABLES = {_INK: "--ink-2", _FAINT: "--line", _PAPER: "--paper"} | {

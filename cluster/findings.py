@@ -22,6 +22,9 @@ TOTAL_POINTS = 24_000
 """Points of all the lines together: a bound on the size of the file."""
 
 
+_SPACED = str.maketrans("_.", "  ")
+
+
 @dataclass(frozen=True)
 class Arm:
     """One arm as the page names it."""
@@ -80,7 +83,8 @@ def arms_of(record: Record) -> list[Arm]:
     """The arms in the order of the manifest, the first and last and those evenly between with a colour."""
     settings = record.arms or {"{}": {}}
     paths = list(dict.fromkeys(path for arm in settings.values() for path in arm))
-    ends = [path.rsplit(".", 1)[-1] for path in paths]
+    # The last two words of a path name it: `faults.drop.share` is "drop share", a bare "share" would not do.
+    ends = [".".join(path.split(".")[1:][-2:]) or path for path in paths]
     short = {path: end if ends.count(end) == 1 else path for path, end in zip(paths, ends, strict=True)}
     coloured = spread(list(settings), SERIES)
     return [
@@ -93,7 +97,7 @@ def _arm_label(arm: Mapping[str, object], short: Mapping[str, str]) -> str:
     parts = []
     for path, value in arm.items():
         text = number_text(value) if isinstance(value, (bool, int, float)) else str(value)
-        parts.append(f"{short[path].replace('_', ' ')} = {text}")
+        parts.append(f"{short[path].translate(_SPACED)} = {text}")
     return ", ".join(parts) or "all trials"
 
 

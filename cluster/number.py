@@ -13,6 +13,9 @@ NOTHING = "\u2013"
 _SMALL = 1e-4
 _LARGE = 1e15
 _SIGNIFICANT = 4
+_LEAST_SHARE = 0.0005
+_LEAST_P = 0.001
+_KIBI = 1024
 _MINUTE_S = 60
 _HOUR_S = 3600
 
@@ -38,7 +41,7 @@ def number_text(value: float | None) -> str:
 
 def share_text(share: float) -> str:
     """0.1234 as "12.3%"; what is not nothing is never shown as 0.0%."""
-    return "under 0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"  # noqa: PLR2004 - half of the last digit
+    return "under 0.1%" if 0 < share < _LEAST_SHARE else f"{100 * share:.1f}%"
 
 
 def seconds_text(seconds: float) -> str:
@@ -53,6 +56,15 @@ def seconds_text(seconds: float) -> str:
     return f"{whole // _HOUR_S:,} h {whole % _HOUR_S // _MINUTE_S} min"
 
 
+def bytes_text(size: float) -> str:
+    """25769803776 as "24 GiB"; under one KiB in bytes."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size) < _KIBI:
+            return f"{number_text(round(size, 1))} {unit}"
+        size /= _KIBI
+    return f"{number_text(round(size, 1))} TiB"
+
+
 def interval_text(low: float | None, high: float | None) -> str:
     """The two ends, or a dash where there is no interval."""
     return NOTHING if low is None or high is None else f"{number_text(low)} to {number_text(high)}"
@@ -62,4 +74,4 @@ def p_text(p: float | None) -> str:
     """A p value to three decimals, or as under 0.001."""
     if p is None:
         return NOTHING
-    return "<0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004 - the least that three decimals show
+    return "<0.001" if p < _LEAST_P else f"{p:.3f}"

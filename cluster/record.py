@@ -40,8 +40,10 @@ class Record:
 
     @property
     def arms(self) -> dict[str, Json]:
-        """Settings of each arm by its key, in the order of the manifest, then of the trials."""
+        """Settings of each arm by its key, in the order of manifest, trials and metrics."""
         rows = [*listed(self.manifest.get("trials")), *self.trials]
+        if self.metrics is not None:
+            rows += [{"arm": json.loads(key)} for key in self.metrics["arm"].unique(maintain_order=True)]
         arms: dict[str, Json] = {}
         for row in rows:
             if isinstance(row, dict):
@@ -63,7 +65,7 @@ def read_record(path: Path) -> Record:
     status = _object(path / "status.json", problems)
     trials = [_object(file, problems) for file in sorted(path.glob("trials/*/result.json"))]
     numbered = sorted((t for t in trials if t), key=lambda trial: int(number(trial.get("trial"))))
-    metrics = _table(path / "metrics.parquet", read_metrics, problems)
+    metrics = _table(path / "metrics.parquet", _read_metrics, problems)
     messages = _table(path / "messages.parquet", read_messages, problems)
     return Record(path, manifest, status, tuple(numbered), metrics, messages, tuple(problems))
 
@@ -91,6 +93,16 @@ def flat(value: object, path: str = "", separator: str = ".") -> dict[str, Any]:
     for key, item in value.items():
         leaves |= flat(item, f"{path}{separator}{key}" if path else str(key), separator)
     return leaves
+
+
+def _read_metrics(path: Path) -> pl.DataFrame:
+    """The table of measures, its arms in the canonical form: other writers may order or space them otherwise."""
+    frame = read_metrics(path)
+    try:
+        keys = {arm: arm_key(mapping(json.loads(arm))) for arm in frame["arm"].unique()}
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"{path}: an arm is no JSON ({error}). Write it by arm_key.") from error
+    return frame.with_columns(pl.col("arm").replace_strict(keys, return_dtype=pl.String)) if keys else frame
 
 
 def _object(path: Path, problems: list[str]) -> Json:

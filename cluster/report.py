@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from cluster.figures import SERIES, Drawing, role_of, topology_figure
 from cluster.findings import FIGURES, Arm, arms_of, figures_of, finals_of, scalar_results_of
-from cluster.number import number_text, seconds_text
+from cluster.number import bytes_text, number_text, seconds_text
 from cluster.record import Json, Record, flat, listed, mapping, number, read_record
 from cluster.section import Cell, Section, bar_section, cell, heading, is_number, is_scalar, section
 from cluster.statistics import BAND_RESAMPLES, RESAMPLES
@@ -125,7 +125,8 @@ def _context(record: Record) -> dict[str, Any]:
         "several": len(arms) > 1,
         "drawn": sum(arm.colour is not None for arm in arms),
         "replicated": len(record.trials) > len(arms),
-        "figures": [(figure, Markup(figure.svg)) for figure in figures],  # noqa: S704 - drawn here, text escaped
+        # Drawn here, the text in them escaped: the only markup that is not the template's.
+        "figures": [(figure, Markup(figure.svg)) for figure in figures],  # noqa: S704 - see above
         "finals": finals,
         "whole": whole,
         "scalars": scalar_results_of(record, arms),
@@ -135,7 +136,7 @@ def _context(record: Record) -> dict[str, Any]:
         "counts": _counts(record, arms),
         "failures": failures,
         "failed": sum(len(listed(trial.get("failures"))) for trial in record.trials),
-        "topologies": [(one, what, Markup(one.svg)) for one, what in topologies],  # noqa: S704 - likewise
+        "topologies": [(one, what, Markup(one.svg)) for one, what in topologies],  # noqa: S704 - see above
         "roles": list(roles.items()),
         "cost": _cost(record),
         "recoveries": _recoveries(record),
@@ -315,9 +316,7 @@ def _topologies(record: Record, roles: dict[str, int]) -> list[tuple[Drawing, st
     drawn: dict[str, tuple[Drawing, str]] = {}
     for trial in record.trials:
         topology = mapping(trial.get("topology"))
-        pairs = [
-            edge for edge in listed(topology.get("edges")) if isinstance(edge, list) and len(edge) == _PAIR
-        ]
+        pairs = [edge for edge in listed(topology.get("edges")) if len(listed(edge)) == _PAIR]
         what = str(topology.get("describe") or "topology")
         if not pairs or what in drawn or len(drawn) >= TOPOLOGIES:
             continue
@@ -382,10 +381,16 @@ def _provenance(record: Record) -> list[tuple[str, str]]:
 
 
 def _listing(value: object) -> str:
+    leaves = flat(mapping(value), separator=" ").items()
     return ", ".join(
-        f"{name.replace('_', ' ')} {number_text(item) if isinstance(item, (int, float)) else item}"
-        for name, item in flat(mapping(value), separator=" ").items()
+        f"{heading(name.removesuffix('_bytes'))} {_quantity(name, item)}" for name, item in leaves
     )
+
+
+def _quantity(name: str, value: object) -> str:
+    if not isinstance(value, (int, float)):
+        return str(value)
+    return bytes_text(value) if name.endswith("_bytes") else number_text(value)
 
 
 def _trials(record: Record, arms: list[Arm]) -> Section | None:
@@ -414,7 +419,7 @@ def _limits(record: Record, undrawn: int, topologies: list[tuple[Drawing, str]])
     with_results = sum(bool(trial.get("results")) for trial in record.trials)
     lines = [
         "What was said: bodies of messages and the states of agents are in the journal, not here.",
-        "Differences between machines or versions: replicates differ by their seed alone, and so do intervals.",
+        "Differences between machines or versions: replicates, and so intervals, differ by seed alone.",
         "Bands hold at each time by itself, not for a whole line. Many intervals at 95% will miss somewhere.",
     ]
     if planned > ended:

@@ -16,6 +16,7 @@ from cluster.number import number_text
 ROWS = 200
 CHARACTERS = 5_000
 CELL_CHARACTERS = 400
+_PAIR = 2
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def heading(name: str) -> str:
 def cell(value: object) -> Cell:
     """A value as it stands in a table."""
     if value is None or isinstance(value, (bool, int, float)):
-        return Cell(number_text(value), numeric=not isinstance(value, bool))
+        return Cell(number_text(value), numeric=value is not None)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return Cell(_cut(text, CELL_CHARACTERS))
 
@@ -116,7 +117,7 @@ def _table_rows(value: object) -> list[Mapping[Any, Any]] | None:
 def _pairs(value: object) -> list[tuple[str, float]] | None:
     if not isinstance(value, list) or not value:
         return None
-    pairs = [pair for pair in value if isinstance(pair, (list, tuple)) and len(pair) == 2]  # noqa: PLR2004 - a pair
+    pairs = [pair for pair in value if isinstance(pair, (list, tuple)) and len(pair) == _PAIR]
     if len(pairs) < len(value) or not all(is_scalar(label) and is_number(number) for label, number in pairs):
         return None
     return [(str(label), float(number)) for label, number in pairs]
@@ -124,8 +125,15 @@ def _pairs(value: object) -> list[tuple[str, float]] | None:
 
 def _table(title: str, rows: list[Mapping[Any, Any]]) -> Section:
     keys = list(rows[0])
-    cells = tuple(tuple(cell(row[key]) for key in keys) for row in rows[:ROWS])
-    numeric = [all(row[index].numeric for row in cells) for index in range(len(keys))]
+    made = [[cell(row[key]) for key in keys] for row in rows[:ROWS]]
+    # A column is aligned as one; what is missing follows the rest.
+    numeric = [
+        all(one[index].numeric or row[keys[index]] is None for one, row in zip(made, rows, strict=False))
+        for index in range(len(keys))
+    ]
+    cells = tuple(
+        tuple(Cell(one.text, aligned) for one, aligned in zip(row, numeric, strict=True)) for row in made
+    )
     head = tuple(Cell(heading(str(key)), is_numeric) for key, is_numeric in zip(keys, numeric, strict=True))
     return Section(title, "table", head=head, rows=cells, cut=_rows_note(len(rows)))
 

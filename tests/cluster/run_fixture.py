@@ -1,7 +1,7 @@
 """Small run folders made by hand: the shapes that a report and a comparison must bear.
 
-`make_run` writes a folder as a run leaves it; what a test does not name has plain values. Nothing here is random:
-a measure of a trial is a closed form of arm, replicate and round.
+`make_run` writes a folder as a run leaves it; what a test does not name has plain values. Nothing here is
+random: a measure of a trial is a closed form of arm, replicate and round.
 """
 
 import json
@@ -52,7 +52,7 @@ def make_trial(
 
 
 def make_metrics(trial: Mapping[str, Any], rounds: int = 60) -> list[dict[str, Any]]:
-    """Rows of three measures: a curve that depends on arm and replicate, a large count, and a share (0 or 1)."""
+    """Rows of three measures: a curve by arm and replicate, a large count, and a share (0 or 1)."""
     strength = sum(value for value in trial["arm"].values() if isinstance(value, (int, float)))
     shift = [0.0, 1.0, -1.0, 0.5, -0.5][trial["replicate"] % 5]
     rows = []
@@ -69,21 +69,22 @@ def make_metrics(trial: Mapping[str, Any], rounds: int = 60) -> list[dict[str, A
 
 def _row(trial: Mapping[str, Any], now: float, measure: str, value: float) -> dict[str, Any]:
     return {
-        "trial": trial["trial"], "arm": arm_key(trial["arm"]), "replicate": trial["replicate"], "seed": trial["seed"],
-        "now": now, "measure": measure, "count": 1, "sum": value, "mean": value, "minimum": value, "maximum": value,
+        "trial": trial["trial"], "arm": arm_key(trial["arm"]),
+        "replicate": trial["replicate"], "seed": trial["seed"], "now": now, "measure": measure,
+        "count": 1, "sum": value, "mean": value, "minimum": value, "maximum": value,
     }  # fmt: skip
 
 
 def make_run(
     folder: Path,
-    trials: Sequence[Mapping[str, Any]],
+    ended: Sequence[Mapping[str, Any]],
     metrics: Sequence[Mapping[str, Any]] | None = None,
     messages: Sequence[Mapping[str, Any]] | None = None,
     status: Mapping[str, Any] | None = None,
     **manifest: Any,
 ) -> Path:
-    """Writes a run's folder with these ended trials; no metrics table if `metrics` is None. Returns the folder."""
-    planned = [{key: trial[key] for key in ("trial", "arm", "replicate", "seed")} for trial in trials]
+    """Writes a run's folder with these ended trials; no table of metrics if None. Returns the folder."""
+    planned = [{key: trial[key] for key in ("trial", "arm", "replicate", "seed")} for trial in ended]
     defaults = {
         "experiment": "task_auction",
         "description": "Bidders bid for tasks while messages are lost. How much loss can the auction bear?",
@@ -106,7 +107,7 @@ def make_run(
     folder.mkdir(parents=True)
     _write(folder / "manifest.json", defaults | manifest)
     _write(folder / "status.json", dict(status or {"state": "done"}))
-    for trial in trials:
+    for trial in ended:
         (folder / "trials" / f"{trial['trial']:03d}").mkdir(parents=True)
         _write(folder / "trials" / f"{trial['trial']:03d}" / "result.json", dict(trial))
     if metrics is not None:
