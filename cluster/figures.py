@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from cluster.number import number_text
+from cluster.section import visible_text
 from cluster.statistics import Array, Band
 
 SERIES = 8
@@ -150,7 +151,7 @@ def _inline(svg: str, name: str, description: str) -> str:
     svg = re.sub(r"\s+", " ", svg).replace("> <", "><")
     view = re.search(r'viewBox="[^"]*"', svg)
     body = svg[svg.index(">") + 1 :]
-    opening = f'<svg class="figure" role="img" aria-label="{_attribute(description)}"'
+    opening = f'<svg class="figure" role="img" aria-label="{_text(description)}"'
     return f'{opening} {view[0] if view else ""} xmlns:xlink="http://www.w3.org/1999/xlink">{body.strip()}'
 
 
@@ -177,10 +178,10 @@ def topology_figure(
     dots = "".join(
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" '
         f'style="fill:var(--series-{colours.get(role_of(node), 0)})">'
-        f"<title>{escape(node)}</title></circle>"
+        f"<title>{_text(node)}</title></circle>"
         for node, (x, y) in sorted(places.items())
     )
-    text = _attribute(f"{name}: {shown} agents and {len(drawn)} connections, {layout} layout")
+    text = _text(f"{name}: {shown} agents and {len(drawn)} connections, {layout} layout")
     svg = (
         f'<svg class="figure topology" role="img" aria-label="{text}" viewBox="0 0 400 400">'
         f'<path d="{path}" style="fill:none;stroke:var(--edge);stroke-width:{width}"/>'
@@ -194,8 +195,8 @@ def role_of(address: str) -> str:
     return address.split("/", 1)[0]
 
 
-def _attribute(text: str) -> str:
-    return escape(text, {'"': "&quot;"})
+def _text(text: str) -> str:
+    return escape(visible_text(text), {'"': "&quot;"})
 
 
 def _at(place: tuple[float, float]) -> str:

@@ -96,7 +96,7 @@ def flat(value: object, path: str = "", separator: str = ".") -> dict[str, Any]:
 
 
 def _read_metrics(path: Path) -> pl.DataFrame:
-    """The table of measures, its arms in the canonical form: other writers may order or space them otherwise."""
+    """The table of measures, its arms in canonical form: another writer may space them otherwise."""
     frame = read_metrics(path)
     try:
         keys = {arm: arm_key(mapping(json.loads(arm))) for arm in frame["arm"].unique()}

@@ -7,7 +7,6 @@ whatever is cut, sampled or left out is said beside it and at the end. Intervals
 """
 
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,17 @@ from cluster.figures import SERIES, Drawing, role_of, topology_figure
 from cluster.findings import FIGURES, Arm, arms_of, figures_of, finals_of, scalar_results_of
 from cluster.number import bytes_text, number_text, seconds_text
 from cluster.record import Json, Record, flat, listed, mapping, number, read_record
-from cluster.section import Cell, Section, bar_section, cell, heading, is_number, is_scalar, section
+from cluster.section import (
+    Cell,
+    Section,
+    bar_section,
+    cell,
+    heading,
+    is_number,
+    is_scalar,
+    section,
+    visible_text,
+)
 from cluster.statistics import BAND_RESAMPLES, RESAMPLES
 from cluster.tables import arm_key
 
@@ -94,12 +103,8 @@ def _environment() -> Environment:
 
 
 def _visible(value: object) -> object:
-    """Letters that would act unseen (control and direction marks) become U+FFFD; drawings of our own pass."""
-    if not isinstance(value, str) or isinstance(value, Markup) or (value.isascii() and value.isprintable()):
-        return value
-    return "".join(
-        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in value
-    )
+    """What the template writes: text made visible; drawings of our own, where that was done, pass."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else visible_text(value)
 
 
 def _context(record: Record) -> dict[str, Any]:
@@ -320,7 +325,7 @@ def _topologies(record: Record, roles: dict[str, int]) -> list[tuple[Drawing, st
         what = str(topology.get("describe") or "topology")
         if not pairs or what in drawn or len(drawn) >= TOPOLOGIES:
             continue
-        edges = [(str(_visible(str(a))), str(_visible(str(b)))) for a, b in pairs]
+        edges = [(str(a), str(b)) for a, b in pairs]
         for role in sorted({role_of(node) for edge in edges for node in edge}):
             roles.setdefault(role, len(roles) % SERIES)
         drawn[what] = (topology_figure("The topology", edges, what, roles), what)

@@ -7,6 +7,7 @@ anything else its JSON. All of it is untrusted: no text here is markup. What is 
 
 import json
 import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,14 @@ def is_scalar(value: object) -> bool:
 def is_number(value: object) -> bool:
     """Whether a value is a number, or yes or no."""
     return isinstance(value, (bool, int, float))
+
+
+def visible_text(text: str) -> str:
+    """The text with letters that would act unseen (control and direction marks) as U+FFFD."""
+    if text.isascii() and text.isprintable():
+        return text
+    unseen = ("Cc", "Cf", "Cs")
+    return "".join("\ufffd" if unicodedata.category(c) in unseen and c not in "\n\t" else c for c in text)
 
 
 def heading(name: str) -> str:
