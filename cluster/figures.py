@@ -111,7 +111,7 @@ def _draw_line(axes: Axes, line: Line) -> None:
             linewidth=0,
         )
     seen = np.isfinite(line.band.mean)
-    marker = "o" if int(seen.sum()) <= 12 else ""  # noqa: PLR2004 - few enough to be told apart
+    marker = "o" if int(seen.sum()) <= 12 else ""
     axes.plot(
         line.times[seen], line.band.mean[seen], color=colour, linestyle=dash, linewidth=1.6, marker=marker,
         markersize=3.2,
@@ -172,7 +172,7 @@ def topology_figure(
     step = max(1, math.ceil(len(drawn) / EDGES))
     drawn = drawn[::step]
     shown = graph.number_of_nodes()
-    radius = 7.0 if shown <= 24 else max(1.8, 60 / math.sqrt(shown))  # noqa: PLR2004 - a few stand large
+    radius = 7.0 if shown <= 24 else max(1.8, 60 / math.sqrt(shown))
     path = "".join(f"M{_at(places[a])}L{_at(places[b])}" for a, b in drawn)
     width = 1.2 if len(drawn) < NODES else 0.6
     dots = "".join(

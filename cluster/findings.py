@@ -111,7 +111,7 @@ def figures_of(record: Record, arms: Sequence[Arm], time_label: str) -> tuple[li
     figures: list[MeasureFigure] = []
     left = 0
     for name, frame in measures:
-        if frame["now"].n_unique() < 2:  # noqa: PLR2004 - a line needs two times
+        if frame["now"].n_unique() < 2:
             continue
         if len(figures) >= FIGURES:
             left += 1

@@ -233,7 +233,7 @@ def _traffic(record: Record) -> Traffic | None:
     pairs: Counter[tuple[str, str]] = Counter()
     for trial in record.trials:
         for row in listed(trial.get("traffic")):
-            if isinstance(row, list) and len(row) == 3:  # noqa: PLR2004 - sender, recipient, messages
+            if isinstance(row, list) and len(row) == 3:
                 pairs[str(row[0]), str(row[1])] += int(number(row[2]))
     if not pairs:
         return None

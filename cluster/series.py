@@ -32,7 +32,7 @@ class Series:
 def measure_series(frame: pl.DataFrame, arms: Sequence[str], points: int) -> list[Series]:
     """The series of one measure's rows for these arms; none if it has one time only."""
     rows = frame.filter(pl.col("mean").is_finite() & pl.col("now").is_finite())
-    if rows["now"].n_unique() < 2:  # noqa: PLR2004 - a line needs two points
+    if rows["now"].n_unique() < 2:
         return []
     found = [_arm_series(rows.filter(pl.col("arm") == arm), arm, points) for arm in arms]
     return [series for series in found if series is not None]

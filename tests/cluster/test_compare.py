@@ -108,7 +108,8 @@ def test_the_table_names_test_interval_and_what_p_can_be(tmp_path: Path) -> None
     text = rendered(compare_runs(run_of(tmp_path / "a", [0] * 5), run_of(tmp_path / "b", [1, 2, 3, 4, 5])))
     for part in (
         "task_auction/a", "5 pairs, by seed; fingerprints equal", "The configurations are equal.",
-        "results.score", "paired permutation test, exact (32 sign patterns)", "interval of the mean difference: bootstrap",
+        "results.score",
+        "paired permutation test, exact (32 sign patterns)", "interval of the mean difference: bootstrap",
         "with 5 pairs p cannot be under 0.0625", "0.062",
     ):  # fmt: skip
         assert part in text
