@@ -284,8 +284,8 @@ def _struct(content: list[Any]) -> msgspec.Struct:
 def _named_tuple(content: list[Any]) -> tuple[Any, ...]:
     name, values = content
     kind = _class(name, tuple)
-    fields = getattr(kind, "_fields", ())
-    if not fields or len(fields) != len(_expect(values, list)):
+    fields = getattr(kind, "_fields", None)
+    if fields is None or len(fields) != len(_expect(values, list)):
         raise ValueError(f"{name} is not a named tuple of {len(values)} fields")
     return tuple.__new__(kind, values)
 
