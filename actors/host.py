@@ -428,6 +428,8 @@ class Host:
         if self._store is None or self.cell.suspended or self._journal is None:
             return
         self.commit()
+        # The checkpoint is on the disk at once; the journal that it points into must be there before.
+        self._journal.sync()
         self._checkpointed = self.cell.turns
         at = self._journal.position
         checkpoint.save(

@@ -60,7 +60,11 @@ class Wait:
                 raise error
             return value
         if cell.stepping and (not _EAGER_TASKS or cell.spare is None or asyncio.current_task() is cell.stepped_task):
-            return (yield self)
+            try:
+                return (yield self)
+            except BaseException:
+                cell.waiting.abandon(self)  # Cancelled, or over already.
+                raise
         # Awaited by a task of asyncio's own (a gather or a task group in a handler): that task waits for a future.
         self.future = asyncio.get_running_loop().create_future()
         cell.hooks.wake()
@@ -70,6 +74,7 @@ class Wait:
         try:
             return (yield from self.future)
         finally:
+            cell.waiting.abandon(self)
             if turn is not None:
                 turn.cell_waits -= 1
 

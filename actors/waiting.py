@@ -108,8 +108,8 @@ class Waiting:
     def set_alarm(self, resident: Resident, duration: float) -> Wait:
         """Ends after a duration."""
         wait = Wait(self._cell, resident)
-        wait.key = tick = self.tick_after(duration)
-        self.timers.add(tick, wait)
+        tick = self.tick_after(duration)
+        wait.key = (tick, self.timers.add(tick, wait))
         return wait
 
     def set_timer(self, resident: Resident, duration: float, parts: tuple[Part, ...], *, repeats: bool) -> int:
@@ -281,7 +281,7 @@ class Waiting:
             return None
         if cell.log is not None:
             cell.log.append(Held(resident.address, resident.sequence))
-        wait = Wait(cell, resident, resident.address)
+        wait = Wait(cell, resident, (resident.address, resident.sequence))
         self._rooms.setdefault(-1 if target is None else target, []).append(wait)
         cell.congested = None
         return wait
@@ -341,6 +341,13 @@ class Waiting:
             self._cell.step(wait.turn, value, error)
         else:
             wait.outcome = (value, error)
+
+    def abandon(self, wait: Wait) -> None:
+        """Nobody waits for it any more: what would have ended it is taken back."""
+        if isinstance(wait.key[0], int):
+            self.timers.remove(*wait.key)
+        elif self.asks.pop(wait.key, None) is not None and wait.deadline is not None:
+            self.timers.remove(*wait.deadline)
 
     # --- crashes -----------------------------------------------------------------------------------------------
 

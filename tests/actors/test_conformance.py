@@ -233,11 +233,11 @@ def test_a_stopped_swarm_takes_no_messages() -> None:
 
 def test_a_full_mailbox_refuses_and_tells_the_sender() -> None:
     async def check() -> None:
-        limits = Limits(mailbox_messages=10)
-        async with swarm_in(("local", "rounds", 1), limits=limits) as swarm:
-            await swarm.send("sender/0", ["counter", 50])
+        roles = {"sender": Role(cast.Sender, count=1), "counter": Role(cast.Counter)}
+        async with swarm_in(("local", "rounds", 1), roles=roles, limits=Limits(mailbox_messages=10)) as swarm:
+            await swarm.send("sender/0", ["counter", 18])
             result = await swarm.run()
-            assert result.counts["dead_letters: mailbox full"] == 50 - 11
-            assert (await swarm.ask("counter", "total")).data[0] == 11 + 5
+            assert result.counts["dead_letters: mailbox full"] == 8
+            assert (await swarm.ask("counter", "total")).data[0] == 10
 
     asyncio.run(check())
