@@ -16,7 +16,7 @@ import asyncio
 import traceback
 from asyncio import CancelledError
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context as Variables
 from sys import getrefcount
@@ -40,6 +40,7 @@ from actors.waiting import Waiting
 
 _REPLY, _FAILURE, _START, _STOP = int(Kind.REPLY), int(Kind.FAILURE), int(Kind.START), int(Kind.STOP)
 _KEPT_FAILURES = 200
+_KEPT_ANSWERS = 10_000
 _OUTBOX_HARD_FACTOR = 20
 START_SENDER = "@start"
 STOP_SENDER = "@stop"
@@ -69,6 +70,9 @@ class Hooks(Protocol):
 
     def wake(self) -> None:
         """Something has become ready while no burst ran."""
+
+    def answered(self, sequence: int) -> None:
+        """A message from outside has its answer in `answers`."""
 
     def run_effect(self, wait: Wait) -> None:
         """Carry out `wait.effect` and report to `cell.waiting.effect_done`."""
@@ -118,7 +122,8 @@ class Cell:
         self.dirty: set[str] | None = None
         """Agents whose state changed since the last checkpoint, if checkpoints are taken."""
         self.seats: dict[str, Any] = {}
-        self.outside: dict[int, Callable[[Message], None]] = {}
+        self.answers: dict[int, Message] = {}
+        """Answers to messages from outside the swarm, until they are fetched."""
         self.arrived: dict[int, deque[tuple[int, Message]]] = {}
         """In `rounds`, what came from each source and waits for its round, with its stream number."""
         self.next_local: list[Message] = []
@@ -584,11 +589,11 @@ class Cell:
         self.dispatch(Message(f"{OUTSIDE}{at}", message.sender, message.sequence, parts, _FAILURE, message.sequence))
 
     def _answer_outside(self, message: Message) -> None:
-        listener = self.outside.pop(message.reply_to, None)
-        if listener is None:
+        if len(self.answers) >= _KEPT_ANSWERS:
+            del self.answers[next(iter(self.answers))]
             self.counts["dead_letters: late reply"] += 1
-        else:
-            listener(message)
+        self.answers[message.reply_to] = message
+        self.hooks.answered(message.reply_to)
 
     def arrive(self, source: int, epoch: int, first: int, count: int, data: bytes) -> None:
         """Takes in a batch from another cell; the link has put batches in order and dropped what came twice."""

@@ -117,6 +117,7 @@ class Host:
         self._store: CheckpointStore | None = None
         self._wake = asyncio.Event()
         self._progress = asyncio.Event()
+        self._listeners: set[asyncio.Event] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pump: asyncio.Task[None] | None = None
         self._closing = False
@@ -515,11 +516,26 @@ class Host:
             await self._progress.wait()
         return link.expected
 
+    def answered(self, sequence: int) -> None:
+        """A message from outside has its answer."""
+        for listener in self._listeners:
+            listener.set()
+
+    def take_answer(self, sequence: int) -> Message | None:
+        """The answer to message number `sequence` from outside, once, if it is there."""
+        return self.cell.answers.pop(sequence, None)
+
     async def answer_to(self, sequence: int) -> Message:
-        """The answer to message number `sequence` of the world outside the swarm."""
-        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self.cell.outside[sequence] = lambda message: None if future.done() else future.set_result(message)
-        return await future
+        """Waits for the answer to message number `sequence` from outside."""
+        listener = asyncio.Event()
+        self._listeners.add(listener)
+        try:
+            while (answer := self.take_answer(sequence)) is None:
+                listener.clear()
+                await listener.wait()
+            return answer
+        finally:
+            self._listeners.discard(listener)
 
     # --- small things ------------------------------------------------------------------------------------------
 

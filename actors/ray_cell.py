@@ -98,6 +98,10 @@ class RayCell:
         """The answer to a message from outside."""
         return await (await self._opened()).answer_to(sequence)
 
+    async def take_answer(self, sequence: int) -> Message | None:
+        """The answer to a message from outside, if it is there."""
+        return (await self._opened()).take_answer(sequence)
+
     async def harvest(self) -> Any:
         """What the run leaves here."""
         return (await self._opened()).harvest()

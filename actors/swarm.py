@@ -213,17 +213,14 @@ class Swarm:
         self._sequence += 1
         sequence, cell = self._sequence, self.placement.cell_of(to)
         limit = self.plan.limits.ask_timeout_s if timeout_s is None else timeout_s
-        answer = asyncio.ensure_future(self._call(cell, "answer_to", sequence))
-        await asyncio.sleep(0)
+        await self._tell(Message(OUTSIDE_ADDRESS, to, sequence, parts_of(content), Kind.ASK))
         try:
-            await self._tell(Message(OUTSIDE_ADDRESS, to, sequence, parts_of(content), Kind.ASK))
             if self.plan.schedule == "rounds":
-                await self._rounds_until(answer, self._round + limit)
-            reply: Message = await asyncio.wait_for(asyncio.shield(answer), None if answer.done() else limit)
+                reply = await self._rounds_until_answered(cell, sequence, self._round + limit)
+            else:
+                reply = await asyncio.wait_for(self._call(cell, "answer_to", sequence), limit)
         except TimeoutError:
             raise DeadlinePassed(f"{to} did not answer within {limit:g} {self._unit()}") from None
-        finally:
-            answer.cancel()
         if reply.kind == Kind.FAILURE:
             raise FAILURES.get(reply.data["reason"], SwarmError)(reply.data["text"])
         return reply
@@ -329,16 +326,15 @@ class Swarm:
             if watch.is_over(self._statuses):
                 return False
 
-    async def _rounds_until(self, answer: "asyncio.Future[Message]", limit: float) -> None:
-        while not answer.done():
+    async def _rounds_until_answered(self, cell: int, sequence: int, limit: float) -> Message:
+        while True:
+            answer: Message | None = await self._call(cell, "take_answer", sequence)
+            if answer is not None:
+                return answer
             following = self._next_round()
             if following is None or following > limit:
-                await asyncio.sleep(0)
-                if not answer.done():
-                    raise TimeoutError
-                return
+                raise TimeoutError
             await self._one_round(following)
-            await asyncio.sleep(0)
 
     def _next_round(self) -> int | None:
         """The number of the next round with something to do; None if there is nothing left to do."""
