@@ -16,7 +16,7 @@ import asyncio
 import traceback
 from asyncio import CancelledError
 from collections import Counter, deque
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context as Variables
 from sys import getrefcount
@@ -607,15 +607,16 @@ class Cell:
             for message in messages:
                 self.deliver(message)
 
-    def begin_round(self, number: int, boundaries: dict[int, int], *, fire: bool = True) -> None:
-        """Begins a round: fires its timers (unless a journal does) and delivers what was sent in the one before."""
+    def begin_round(
+        self, number: int, boundaries: dict[int, int], fire: Callable[[int], list[Message]] | None = None
+    ) -> None:
+        """Begins a round: fires its timers (by `fire`, if a journal does) and delivers what the last one sent."""
         if self.log is not None:
             self.log.append(Began(number, boundaries))
         self.measures.fold()
         self.now = float(number)
         messages, self.next_local = self.next_local, []
-        if fire:
-            messages += self.waiting.fire(number)
+        messages += (fire or self.waiting.fire)(number)
         for source, boundary in boundaries.items():
             queue = self.arrived.get(source, ())
             while queue and queue[0][0] < boundary:

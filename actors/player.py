@@ -108,11 +108,26 @@ class Player:
             case entry.Clock(now):
                 cell.now = now
             case entry.Began(number, boundaries):
-                cell.begin_round(number, boundaries, fire=False)
+                cell.begin_round(number, boundaries, self._fire_round)
             case entry.Started():
                 cell.start()
             case entry.Held():
                 pass  # The agent that was asked by `held_next` waits already.
+
+    def _fire_round(self, _round: int) -> list[Message]:
+        """What fired as a round began follows it in the journal."""
+        messages: list[Message] = []
+        timers = self._cell.waiting.timers
+        while self._entries and isinstance(line := self._entries[0], entry.Fired):
+            item = timers.get(line.tick, line.number)
+            if item is None or isinstance(item, Wait):
+                break  # A wait ends in its own turn, later in the round.
+            self._entries.popleft()
+            timers.remove(line.tick, line.number)
+            message = self._cell.waiting.carry_out(line.tick, line.number, item)
+            if message is not None:
+                messages.append(message)
+        return messages
 
     def _fire(self, tick: int, number: int, address: str) -> None:
         item = self._cell.waiting.timers.remove(tick, number)

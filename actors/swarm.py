@@ -126,6 +126,11 @@ class Swarm:
         """Cells that were brought back: {cell, epoch, entries, seconds, torn_bytes}."""
         return self._recoveries
 
+    @property
+    def now(self) -> float:
+        """The last round, or seconds since the start."""
+        return max((status.now for status in self._statuses), default=0.0)
+
     # --- life --------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -282,7 +287,7 @@ class Swarm:
         totals = [part.fingerprint for part in parts if part.fingerprint is not None]
         return RunResult(
             fingerprint=combined(totals) if totals else "",
-            now=max(status.now for status in self._statuses),
+            now=self.now,
             seconds=self._seconds,
             quiet=quiet,
             messages=sum(part.turns for part in parts),

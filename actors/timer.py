@@ -38,6 +38,10 @@ class TimerQueue(Generic[Item]):
             bucket[number] = item
         return number
 
+    def get(self, tick: int, number: int) -> Item | None:
+        """A timer that is set; None if it is not."""
+        return self._buckets.get(tick, {}).get(number)
+
     def remove(self, tick: int, number: int) -> Item | None:
         """Takes a timer out; None if it fired or was removed before."""
         bucket = self._buckets.get(tick)
