@@ -26,7 +26,7 @@ import msgspec
 
 from actors.address import OUTSIDE, Members, Placement, role_of
 from actors.context import Context
-from actors.entry import Arrived, Began, Clock, Entry, Started, Took, Woke
+from actors.entry import Arrived, Began, Clock, Entry, Sent, Started, Took, Woke
 from actors.errors import AgentStopped, HandlerFailed, MailboxFull, SwarmError, UnknownAddress
 from actors.faults import FaultInjector
 from actors.fingerprint import Fingerprint
@@ -88,7 +88,8 @@ class Cell:
     """The agents of one cell. Not thread-safe: one thread, one event loop."""
 
     def __init__(self, plan: Plan, placement: Placement, number: int, hooks: Hooks) -> None:
-        self.plan = plan
+        self._next_plan = plan
+        self.plan = plan = plan.before or plan
         self.placement = placement
         self.number = number
         self.hooks = hooks
@@ -127,10 +128,10 @@ class Cell:
         self.arrived: dict[int, deque[tuple[int, Message]]] = {}
         """In `rounds`, what came from each source and waits for its round, with its stream number."""
         self.next_local: list[Message] = []
+        self.foreign_sends: dict[tuple[str, int], Message] = {}
+        """While a journal is played: what tasks of asyncio's own have sent, until the journal says that they do."""
         self.congested: int | None = None
-        self.injector = (
-            None if plan.faults is None else FaultInjector(plan.faults, plan.seed, placement.counts, rounds=self.rounds)
-        )
+        self.injector = self._injector_of(plan)
         if self.injector is not None:
             self.waiting.schedule_crashes(self.injector)
         self._sample_key = stream_key(plan.seed, "traffic")
@@ -142,6 +143,23 @@ class Cell:
         self._references = 0
         self._variables = Variables()
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def _injector_of(self, plan: Plan) -> FaultInjector | None:
+        if plan.faults is None:
+            return None
+        return FaultInjector(plan.faults, plan.seed, self.placement.counts, rounds=self.rounds)
+
+    def change_plan(self) -> None:
+        """Follows the plan instead of the one before it: the run was forked here. Agents stay as they are."""
+        plan = self.plan = self._next_plan
+        for name, role in plan.roles.items():
+            self.roles[name].parameters = role.parameters
+        self._mailbox_limit = plan.limits.mailbox_messages
+        self._outbox_limit = plan.limits.outbox_messages
+        self.waiting.unschedule_crashes()
+        self.injector = self._injector_of(plan)
+        if self.injector is not None:
+            self.waiting.schedule_crashes(self.injector)
 
     # --- running -----------------------------------------------------------------------------------------------
 
@@ -425,16 +443,31 @@ class Cell:
     # --- messages ----------------------------------------------------------------------------------------------
 
     def route(self, message: Message) -> None:
-        """Sends a message on its way: what the faults of the experiment leave of it."""
+        """Sends a message on its way."""
         self.sent += 1
         if self.fingerprint is not None:
             self.fingerprint.send(message)
+        if self.stepping:
+            self.pass_on(message)
+        else:
+            self._route_from_task(message)
+
+    def _route_from_task(self, message: Message) -> None:
+        """A task of asyncio's own sends for a handler: when it does, does not follow from the past."""
+        if self.hooks.held_next(message.sender, 0) is not None:
+            self.foreign_sends[message.sender, message.sequence] = message  # The journal says when.
+            return
+        if self.log is not None:
+            self.log.append(Sent(message.sender, message.sequence))
+        self.pass_on(message)
+        self.hooks.wake()
+
+    def pass_on(self, message: Message) -> None:
+        """Sends on what the faults of the experiment leave of a message."""
         if self.injector is not None and self.injector.affects(message.sender):
             self._route_with_faults(message, self.injector)
         else:
             self.dispatch(message)
-        if not self.stepping:
-            self.hooks.wake()  # A task of asyncio's own sends for a handler.
 
     def _route_with_faults(self, message: Message, injector: FaultInjector) -> None:
         # A broadcast meets each recipient's faults by itself, so that it does not matter where they live.
@@ -558,6 +591,10 @@ class Cell:
     def settle(self, address: str) -> Resident:
         """A place for an agent that rests."""
         return self._settle(address, self.roles[role_of(address)])
+
+    def lodge(self, address: str) -> Resident:
+        """A place for an agent, without starting it."""
+        return self._settle(address, self.roles[role_of(address)], start=False)
 
     def _settle(self, address: str, role: RoleInfo, *, start: bool = True) -> Resident:
         resident = self.residents[address] = Resident(address, role)

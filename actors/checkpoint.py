@@ -19,6 +19,7 @@ from actors.message import Message
 from actors.resident import Resident
 from actors.state import capture, restore
 from actors.store import CheckpointStore
+from actors.turn import Wait
 from actors.waiting import Crash, Delayed, Timer
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -46,10 +47,7 @@ class CellState(msgspec.Struct):
     arrived: dict[int, list[tuple[int, Message]]]
     spawned: dict[str, list[str]]
     stopped: list[str]
-    timer_next: int
-    timers: list[tuple[int, int, Timer]]
-    delayed: list[tuple[int, int, Delayed]]
-    crashes: list[tuple[int, int, Crash]]
+    timers: list[tuple[int, Timer | Delayed | Crash]]
     counts: dict[str, int]
     sent_total: int
     traffic: list[tuple[str, str, int]]
@@ -120,10 +118,7 @@ def save(
         arrived={source: list(queue) for source, queue in cell.arrived.items() if queue},
         spawned=cell.spawned,
         stopped=sorted(cell.stopped),
-        timer_next=cell.waiting.timers.next_number,
-        timers=[(tick, n, item) for tick, n, item in pending if isinstance(item, Timer)],
-        delayed=[(tick, n, item) for tick, n, item in pending if isinstance(item, Delayed)],
-        crashes=[(tick, n, item) for tick, n, item in pending if isinstance(item, Crash)],
+        timers=[(tick, item) for tick, _, item in pending if not isinstance(item, Wait)],
         counts=dict(cell.counts),
         sent_total=cell.sent,
         traffic=[(a, b, n) for (a, b), n in cell.traffic().items()],
@@ -157,7 +152,7 @@ def load(cell: Cell, store: CheckpointStore, outgoing: dict[int, Outgoing], inco
         cell.ready.append(resident)
     cell.next_local = state.next_local
     cell.arrived = {source: deque(queue) for source, queue in state.arrived.items()}
-    cell.waiting.restore_timers(state.timer_next, [*state.timers, *state.delayed, *state.crashes])
+    cell.waiting.restore_timers(state.timers)
     cell.counts = Counter(state.counts)
     cell.sent = state.sent_total
     for sender, role, number in state.traffic:

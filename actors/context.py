@@ -182,7 +182,7 @@ class Context:
 
     def cancel(self, timer: int) -> bool:
         """Cancels a timer of `after` or `every`. False if it is not set."""
-        return self._cell.waiting.cancel_timer(timer)
+        return self._cell.waiting.cancel_timer(self._resident, timer)
 
     def effect(self, function: Effect, *arguments: Any) -> Awaitable[Any]:
         """Calls the outside world: a plain function in a thread, or an async one. Await it for the result.

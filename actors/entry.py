@@ -1,6 +1,6 @@
 """The entries of a cell's journal: all that a cell did that does not follow from what it did before.
 
-A cell is a deterministic machine but for six things, and each is an entry: which message was taken next, which wait
+A cell is a deterministic machine but for a few things, and each is an entry: which message was taken next, which wait
 ended with what, what came from other cells, what the clock said, when a round began, and when a sender was held back.
 Everything else (what agents send, spawn, draw and record) follows, and is made again by carrying out the entries in
 order. A commit is the MessagePack list of the entries since the last one.
@@ -35,9 +35,12 @@ class Fired(Entry, tag=2):
     """A timer fired: a sleeper or an ask past its deadline went on, or a delayed message set out."""
 
     tick: int
+    address: str
+    """Whose timer it was; the sender of a delayed message; empty for a crash."""
     number: int
-    address: str = ""
-    """Whose timer it was; empty for a delayed message or a crash."""
+    """The owner's own number: of the ask, of the timer, of the message, of the rule."""
+    recipient: str = ""
+    """Of a delayed message."""
 
 
 class Finished(Entry, tag=3):
@@ -96,7 +99,18 @@ class Started(Entry, tag=10):
     """The agents that act by themselves were started."""
 
 
-AnyEntry = Took | Answered | Fired | Finished | Woke | Held | Released | Arrived | Clock | Began | Started
+class Changed(Entry, tag=11):
+    """From here on the cell follows its plan, not the one before it: the run was forked here."""
+
+
+class Sent(Entry, tag=12):
+    """A task of asyncio's own, which the agent at `address` had made, sent the agent's message number `sequence`."""
+
+    address: str
+    sequence: int
+
+
+AnyEntry = Sent | Changed | Took | Answered | Fired | Finished | Woke | Held | Released | Arrived | Clock | Began | Started
 
 encode_entries = msgspec.msgpack.Encoder().encode
 _decode_entries = msgspec.msgpack.Decoder(list[AnyEntry]).decode

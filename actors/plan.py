@@ -92,6 +92,9 @@ class Plan:
     traffic_sample: float = 0.0
     """Share of deliveries that are kept for `messages.parquet`, chosen by seed."""
 
+    before: "Plan | None" = None
+    """For a run that was forked: the plan that its past followed, up to the entry `Changed` of the journal."""
+
     def placement(self, cells: int, dedicated: frozenset[str] = frozenset()) -> Placement:
         """Where everybody lives, given the number of packed cells and the roles with an actor for each agent."""
         counts = {name: role.count for name, role in self.roles.items()}

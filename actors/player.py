@@ -12,11 +12,12 @@ from typing import Any
 from actors import entry
 from actors.cell import STOP_SENDER, Cell
 from actors.errors import SwarmError
-from actors.message import Message, decode_batch
+from actors.message import Message
 from actors.resident import Resident
 from actors.waiting import Wait
 
-_WAKE_LIMIT_S = 60.0
+_PATIENCE = 2000
+_PAUSE_S = 0.005
 
 
 class Diverged(SwarmError):
@@ -53,24 +54,59 @@ class Player:
     async def play(self, entries: Iterable[entry.AnyEntry]) -> None:
         """Carries out entries in order. Raises `Diverged` at the first that does not fit."""
         self._entries.extend(entries)
+        patience = _PATIENCE
         while self._entries:
+            before = self.played
             with self._cell.entered():
-                sleeper = self._play_on()
-            if sleeper is not None:
-                await self._until_woken(sleeper)
+                self._play_on()
+            if not self._entries:
+                return
+            # Tasks of asyncio's own, which agents made, must get on before the next line fits: a few steps do, but for
+            # something awaited from outside.
+            patience = patience - 1 if self.played == before else _PATIENCE
+            if patience < 0:
+                self._give_up()
+            await asyncio.sleep(0 if patience > _PATIENCE // 2 else _PAUSE_S)
 
-    def _play_on(self) -> str | None:
-        """Plays until the end, or until an agent must first get what it awaited by itself: returns its address."""
+    def _play_on(self) -> None:
+        """Plays until the end, or until a line must wait for tasks that agents made by themselves."""
         while self._entries:
             self._sort_ready()
             line = self._entries[0]
-            if isinstance(line, entry.Woke) and line.address not in self._woken:
-                return line.address
+            if self._cell.waiting.bridged and not self._fits(line):
+                return
             self._entries.popleft()
             self._carry_out(line)
             self.played += 1
         self._sort_ready()
-        return None
+
+    def _fits(self, line: entry.AnyEntry) -> bool:
+        match line:
+            case entry.Took(address, message):
+                resident = self._cell.residents.get(address)
+                return message.sender == STOP_SENDER or (resident is not None and _place_of(message, resident) is not None)
+            case entry.Answered(address, message):
+                return (address, message.reply_to) in self._answers
+            case entry.Fired():
+                return self._cell.waiting.timers.get(line.tick, _key_of(line)) is not None
+            case entry.Finished(address, number):
+                return (address, number) in self._cell.waiting.effects
+            case entry.Woke(address):
+                return address in self._woken
+            case entry.Sent(address, sequence):
+                return (address, sequence) in self._cell.foreign_sends
+            case _:
+                return True
+
+    def _give_up(self) -> None:
+        line = self._entries.popleft()
+        if isinstance(line, entry.Woke):
+            raise Diverged(
+                f"{line.address} awaits something outside its context that does not end. Reach the outside world by "
+                f"`context.effect`.",
+                line.address,
+            )
+        self._carry_out(line)
 
     def _carry_out(self, line: entry.AnyEntry) -> None:
         cell, waiting = self._cell, self._cell.waiting
@@ -88,8 +124,8 @@ class Player:
                     raise self._missing(address, message)
                 self._compare(address, message, due[2])
                 waiting.answered(due[1], message)
-            case entry.Fired(tick, number, address):
-                self._fire(tick, number, address)
+            case entry.Fired():
+                self._fire(line)
             case entry.Finished(address, number, value, error):
                 wait = waiting.effects.get((address, number))
                 if wait is None:
@@ -109,6 +145,13 @@ class Player:
                 cell.now = now
             case entry.Began(number, boundaries):
                 cell.begin_round(number, boundaries, self._fire_round)
+            case entry.Sent(address, sequence):
+                message = cell.foreign_sends.pop((address, sequence), None)
+                if message is None:
+                    raise Diverged(f"{address} sent {address}#{sequence} before and now has not", address, f"{address}#{sequence}")
+                cell.pass_on(message)
+            case entry.Changed():
+                cell.change_plan()
             case entry.Started():
                 cell.start()
             case entry.Held():
@@ -119,24 +162,27 @@ class Player:
         messages: list[Message] = []
         timers = self._cell.waiting.timers
         while self._entries and isinstance(line := self._entries[0], entry.Fired):
-            item = timers.get(line.tick, line.number)
+            item = timers.get(line.tick, _key_of(line))
             if item is None or isinstance(item, Wait):
                 break  # A wait ends in its own turn, later in the round.
             self._entries.popleft()
-            timers.remove(line.tick, line.number)
-            message = self._cell.waiting.carry_out(line.tick, line.number, item)
+            timers.remove(line.tick, _key_of(line))
+            message = self._cell.waiting.carry_out(line.tick, item)
             if message is not None:
                 messages.append(message)
         return messages
 
-    def _fire(self, tick: int, number: int, address: str) -> None:
-        item = self._cell.waiting.timers.remove(tick, number)
+    def _fire(self, line: entry.Fired) -> None:
+        item = self._cell.waiting.timers.remove(line.tick, _key_of(line))
         if item is None:
-            raise Diverged(f"{address or 'the cell'} had set timer {number} for {tick} and now has not", address, "", "a timer", "none")
+            owner = line.address or "the cell"
+            raise Diverged(
+                f"{owner} had set timer {line.number} for {line.tick} and now has not", line.address, "", "a timer", "none"
+            )
         if isinstance(item, Wait):
-            self._cell.waiting.ring(tick, number, item)
+            self._cell.waiting.ring(line.tick, item)
         else:
-            message = self._cell.waiting.carry_out(tick, number, item)
+            message = self._cell.waiting.carry_out(line.tick, item)
             if message is not None:
                 self._cell.deliver(message)
 
@@ -153,16 +199,12 @@ class Player:
                 self._woken[item[1].resident.address] = item
 
     def _take_from_inbox(self, resident: Resident | None, address: str, message: Message) -> None:
-        inbox = None if resident is None else resident.inbox
-        if resident is None or inbox is None:
+        place = None if resident is None else _place_of(message, resident)
+        if resident is None or place is None:
             raise self._missing(address, message)
+        inbox = resident.inbox
         waiting = inbox if isinstance(inbox, deque) else deque((inbox,))
-        for place, candidate in enumerate(waiting):
-            if (candidate.sender, candidate.sequence, candidate.kind) == (message.sender, message.sequence, message.kind):
-                break
-        else:
-            raise self._missing(address, message)
-        self._compare(address, message, candidate)
+        self._compare(address, message, waiting[place])
         del waiting[place]
         resident.inbox = waiting or None
         self._cell.queued -= 1
@@ -182,19 +224,6 @@ class Player:
         text = f"{message.sender} sent {message.message_id} to {address} before and now has not:\n  expected {message}\n  got      nothing"
         return Diverged(text, message.sender, message.message_id, repr(message), "nothing")
 
-    async def _until_woken(self, address: str) -> None:
-        """Lets asyncio run until what the agent awaited by itself is over."""
-        try:
-            async with asyncio.timeout(_WAKE_LIMIT_S):
-                while address not in self._woken:
-                    await asyncio.sleep(0.001)
-                    self._sort_ready()
-        except TimeoutError:
-            raise Diverged(
-                f"{address} awaits something outside its context that does not end. Reach the outside world by `context.effect`.",
-                address,
-            ) from None
-
     def finish(self) -> None:
         """The journal is at its end: the cell goes on by itself with what is left."""
         cell = self._cell
@@ -205,6 +234,15 @@ class Player:
         cell.ready.extend(self._woken.values())
 
 
-def messages_in(arrived: entry.Arrived) -> list[Message]:
-    """The messages of a batch."""
-    return decode_batch(arrived.data)
+def _key_of(line: entry.Fired) -> tuple[str, int] | tuple[str, int, str]:
+    return (line.address, line.number, line.recipient) if line.recipient else (line.address, line.number)
+
+
+def _place_of(message: Message, resident: Resident) -> int | None:
+    """Where in its mailbox an agent has the message of the same sender, number and kind."""
+    inbox = resident.inbox
+    waiting = () if inbox is None else inbox if isinstance(inbox, deque) else (inbox,)
+    for place, candidate in enumerate(waiting):
+        if (candidate.sender, candidate.sequence, candidate.kind) == (message.sender, message.sequence, message.kind):
+            return place
+    return None

@@ -168,6 +168,7 @@ class Swarm:
         layout = {
             "cells": self.placement.cells,
             "packed": self.placement.packed,
+            "dedicated": sorted(self.placement.dedicated),
             "roles": counts,
             "seed": self.plan.seed,
             "schedule": self.plan.schedule,

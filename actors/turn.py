@@ -33,19 +33,20 @@ _EAGER_TASKS = sys.version_info >= (3, 12)
 class Wait:
     """What a handler waits for when it awaits its context."""
 
-    __slots__ = ("cell", "deadline", "effect", "future", "key", "outcome", "resident", "turn")
+    __slots__ = ("cell", "effect", "future", "is_ask", "key", "outcome", "resident", "tick", "turn")
 
     def __init__(self, cell: "Cell", resident: "Resident", key: Any = None) -> None:
         self.cell = cell
         self.resident = resident
         self.key = key
-        """What ends it: (address, sequence) of an ask, (tick, number) of a timer, (address, number) of a call outside."""
+        """Its name: the agent's address and a number of the agent's own."""
         self.turn: Turn | None = None
         """The turn that goes on when it ends, if the cell steps it."""
         self.future: Future[Any] | None = None
         """What ends with it instead, if asyncio waits for it."""
-        self.deadline: tuple[int, int] | None = None
-        """The timer of its deadline."""
+        self.tick = -1
+        """The tick at which a timer ends it; negative if none does."""
+        self.is_ask = False
         self.effect: Any = None
         """The function and arguments of a call outside, until it ends."""
         self.outcome: tuple[Any, BaseException | None] | None = None

@@ -5,7 +5,7 @@ timers of the cell; an ask that is answered removes its deadline, so nothing is 
 """
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,26 +25,42 @@ if TYPE_CHECKING:
 TICKS_PER_S = 1000
 
 
-class Timer(msgspec.Struct, frozen=True):
+class Timer(msgspec.Struct, frozen=True, tag=True):
     """A message to oneself, later; again and again if it has a period."""
 
-    identity: int
     address: str
+    number: int
     parts: tuple[Part, ...]
     period: float | None
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """Its name among the timers of a tick."""
+        return (self.address, self.number)
 
-class Delayed(msgspec.Struct, frozen=True):
-    """A message that a fault of the experiment holds back."""
 
-    message: Message
+class Delayed(msgspec.Struct, frozen=True, tag=True):
+    """A message that a fault of the experiment holds back, or several copies of it."""
+
+    messages: tuple[Message, ...]
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """Its name among the timers of a tick."""
+        message = self.messages[0]
+        return (message.sender, message.sequence, message.recipient)
 
 
-class Crash(msgspec.Struct, frozen=True):
+class Crash(msgspec.Struct, frozen=True, tag=True):
     """An agent goes down, by a fault of the experiment, or comes back."""
 
     rule: int
     down: bool
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Its name among the timers of a tick."""
+        return ("", 2 * self.rule + self.down)
 
 
 Due = Wait | Timer | Delayed | Crash
@@ -78,7 +94,7 @@ class Waiting:
         """Suspended turns that use asyncio."""
         self.resting: set[str] = set()
         """Agents that were put to rest in the checkpoint store."""
-        self._timer_at: dict[int, tuple[int, int]] = {}
+        self._timer_at: dict[tuple[str, int], int] = {}
         self._held: dict[int, list[Resident]] = {}
         self._rooms: dict[int, list[Wait]] = {}
         self._free_flow: Flow | None = None
@@ -107,9 +123,11 @@ class Waiting:
 
     def set_alarm(self, resident: Resident, duration: float) -> Wait:
         """Ends after a duration."""
-        wait = Wait(self._cell, resident)
-        tick = self.tick_after(duration)
-        wait.key = (tick, self.timers.add(tick, wait))
+        resident.sequence += 1
+        key = (resident.address, resident.sequence)
+        wait = Wait(self._cell, resident, key)
+        wait.tick = self.tick_after(duration)
+        self.timers.add(wait.tick, key, wait)
         return wait
 
     def set_timer(self, resident: Resident, duration: float, parts: tuple[Part, ...], *, repeats: bool) -> int:
@@ -117,74 +135,79 @@ class Waiting:
         if repeats and duration <= 0.0:
             raise SwarmError(f"a period must be more than 0, not {duration}")
         tick = self.tick_after(duration)
-        identity = self.timers.next_number
-        timer = Timer(identity, resident.address, parts, duration if repeats else None)
-        self._timer_at[identity] = (tick, self.timers.add(tick, timer))
-        return identity
+        resident.sequence += 1
+        number = resident.sequence
+        self.timers.add(tick, (resident.address, number), Timer(resident.address, number, parts, duration if repeats else None))
+        self._timer_at[resident.address, number] = tick
+        return number
 
-    def cancel_timer(self, identity: int) -> bool:
+    def cancel_timer(self, resident: Resident, number: int) -> bool:
         """Cancels a timer; False if it is not set."""
-        at = self._timer_at.pop(identity, None)
-        return at is not None and self.timers.remove(*at) is not None
+        key = (resident.address, number)
+        tick = self._timer_at.pop(key, None)
+        return tick is not None and self.timers.remove(tick, key) is not None
 
     def delay(self, message: Message, duration: float) -> None:
         """Lets a message set out later."""
-        self.timers.add(self.tick_after(duration), Delayed(message))
+        key = (message.sender, message.sequence, message.recipient)
+        tick = self.tick_after(duration)
+        held = self.timers.get(tick, key)
+        messages = (*held.messages, message) if isinstance(held, Delayed) else (message,)
+        self.timers.add(tick, key, Delayed(messages))
 
-    def restore_timers(self, next_number: int, pending: list[tuple[int, int, Any]]) -> None:
-        """Goes back to the timers of a checkpoint."""
-        self.timers.restore(next_number, sorted(pending, key=lambda timer: timer[:2]))
-        self._timer_at = {
-            item.identity: (tick, number) for tick, number, item in pending if isinstance(item, Timer)
-        }
+    def restore_timers(self, pending: Iterable[tuple[int, Timer | Delayed | Crash]]) -> None:
+        """Sets the timers of a checkpoint again."""
+        for tick, item in pending:
+            self.timers.add(tick, item.key, item)
+            if isinstance(item, Timer):
+                self._timer_at[item.key] = tick
 
     def fire(self, tick: int) -> list[Message]:
         """Fires what is due. Returns messages of agents to themselves, which are due now, in order."""
         messages: list[Message] = []
-        for at, number, item in self.timers.due(tick):
+        for at, _, item in self.timers.due(tick):
             if isinstance(item, Wait):
-                self._cell.ready.append((self.ring, at, number, item))
+                self._cell.ready.append((self.ring, at, item))
             else:
-                message = self.carry_out(at, number, item)
+                message = self.carry_out(at, item)
                 if message is not None:
                     messages.append(message)
         return messages
 
-    def ring(self, tick: int, number: int, wait: Wait) -> None:
+    def ring(self, tick: int, wait: Wait) -> None:
         """A sleeper goes on, or an ask meets its deadline."""
-        if wait.over or wait.turn is None and wait.future is None and wait.outcome is not None:
+        if wait.over or (wait.is_ask and self.asks.pop(wait.key, None) is None):
             return
+        address, number = wait.key
         if self._cell.log is not None:
-            self._cell.log.append(Fired(tick, number, wait.resident.address))
-        if wait.deadline is None:
+            self._cell.log.append(Fired(tick, address, number))
+        if wait.is_ask:
+            now = self._cell.now
+            self.end(wait, None, DeadlinePassed(f"{address}: no answer to {address}#{number} by {now:g}"))
+        else:
             self.end(wait, None, None)
-            return
-        if self.asks.pop(wait.key, None) is None:
-            return
-        wait.deadline = None
-        address, sequence = wait.key
-        self.end(wait, None, DeadlinePassed(f"{address}: no answer to {address}#{sequence} by {self._cell.now:g}"))
 
-    def carry_out(self, tick: int, number: int, item: Timer | Delayed | Crash) -> Message | None:
+    def carry_out(self, tick: int, item: Timer | Delayed | Crash) -> Message | None:
         """A timer that is not a wait fires. Returns the message if it is one of an agent to itself."""
         cell = self._cell
         if cell.log is not None:
-            cell.log.append(Fired(tick, number, item.address if isinstance(item, Timer) else ""))
+            cell.log.append(Fired(tick, *item.key))
         if isinstance(item, Delayed):
-            cell.dispatch(item.message)
+            for message in item.messages:
+                cell.dispatch(message)
             return None
         if isinstance(item, Crash):
             self._crash(item)
             return None
-        self._timer_at.pop(item.identity, None)
+        self._timer_at.pop(item.key, None)
         resident = cell.residents.get(item.address)
         if resident is None and self.is_resting(item.address):
             resident = cell.settle(item.address)
         if resident is None:
             return None
         if item.period is not None:
-            again = self.tick_after(item.period)
-            self._timer_at[item.identity] = (again, self.timers.add(again, item))
+            again = self._timer_at[item.key] = self.tick_after(item.period)
+            self.timers.add(again, item.key, item)
         if cell.injector is not None and cell.injector.crashed(item.address, cell.now):
             return None
         resident.sequence += 1
@@ -198,8 +221,9 @@ class Waiting:
         key = (resident.address, sequence)
         wait = self.asks[key] = Wait(self._cell, resident, key)
         limit = self._cell.plan.limits.ask_timeout_s if timeout_s is None else timeout_s
-        tick = self.tick_after(limit)
-        wait.deadline = (tick, self.timers.add(tick, wait))
+        wait.tick = self.tick_after(limit)
+        wait.is_ask = True
+        self.timers.add(wait.tick, key, wait)
         return wait
 
     def answer(self, resident: Resident, message: Message) -> bool:
@@ -207,8 +231,7 @@ class Waiting:
         wait = self.asks.pop((resident.address, message.reply_to), None)
         if wait is None:
             return False
-        if wait.deadline is not None:
-            self.timers.remove(*wait.deadline)
+        self.timers.remove(wait.tick, wait.key)
         self._cell.ready.append((self.answered, wait, message))
         return True
 
@@ -344,19 +367,29 @@ class Waiting:
 
     def abandon(self, wait: Wait) -> None:
         """Nobody waits for it any more: what would have ended it is taken back."""
-        if isinstance(wait.key[0], int):
-            self.timers.remove(*wait.key)
-        elif self.asks.pop(wait.key, None) is not None and wait.deadline is not None:
-            self.timers.remove(*wait.deadline)
+        if wait.tick >= 0:
+            self.asks.pop(wait.key, None)
+            self.timers.remove(wait.tick, wait.key)
 
     # --- crashes -----------------------------------------------------------------------------------------------
 
     def schedule_crashes(self, injector: "FaultInjector") -> None:
-        """Sets timers for the crashes of the experiment."""
+        """Sets timers for the crashes of the experiment that are still to come."""
+        now = self.tick_now()
         for rule, crash in enumerate(injector.crashes()):
-            self.timers.add(self._tick_at(crash.at), Crash(rule, down=True))
-            if crash.end is not None:
-                self.timers.add(self._tick_at(crash.end), Crash(rule, down=False))
+            if (tick := self._tick_at(crash.at)) >= now:
+                self._add_crash(tick, Crash(rule, down=True))
+            if crash.end is not None and (tick := self._tick_at(crash.end)) >= now:
+                self._add_crash(tick, Crash(rule, down=False))
+
+    def _add_crash(self, tick: int, crash: Crash) -> None:
+        self.timers.add(tick, crash.key, crash)
+
+    def unschedule_crashes(self) -> None:
+        """Takes back the timers of crashes."""
+        for tick, key, item in self.timers.pending():
+            if isinstance(item, Crash):
+                self.timers.remove(tick, key)
 
     def _tick_at(self, time: float) -> int:
         return math.ceil(time) if self._cell.rounds else math.ceil(time * TICKS_PER_S)
@@ -379,9 +412,7 @@ class Waiting:
             turn.bridge.end()
         for waits in (self.asks, self.effects):
             for key in [key for key, wait in waits.items() if wait.resident is turn.resident]:
-                wait = waits.pop(key)
-                if wait.deadline is not None:
-                    self.timers.remove(*wait.deadline)
+                self.abandon(waits.pop(key))
         if turn.wait is not None:
             turn.wait.turn = None
             turn.wait.outcome = (None, AgentStopped(f"{turn.resident.address} crashed"))
