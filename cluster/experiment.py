@@ -118,13 +118,15 @@ class SwarmSection(_Section):
     @field_validator("limits")
     @classmethod
     def _limits_are_positive(cls, limits: Limits) -> Limits:
-        values = dataclasses.asdict(limits)
         least = {"restarts": 0, "dedicated_agents": 0}
-        report(
-            ((name,), f"must be at least {least.get(name, 1)}, got {value}")
-            for name, value in values.items()
-            if value is not None and (value < least.get(name, 1) if isinstance(value, int) else not value > 0)
-        )
+        problems: list[tuple[KeyPath, str]] = []
+        for name, value in dataclasses.asdict(limits).items():
+            bound = least.get(name, 1)
+            if isinstance(value, float) and not value > 0:
+                problems.append(((name,), f"must be above 0, got {value:g}"))
+            elif isinstance(value, int) and value < bound:
+                problems.append(((name,), f"must be at least {bound}, got {value}"))
+        report(problems)
         return limits
 
     @field_validator("journal", mode="before")
