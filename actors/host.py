@@ -71,6 +71,8 @@ class Status(msgspec.Struct, frozen=True):
     outside: bool
     pending_local: int
     counts: dict[str, int]
+    measures: dict[str, tuple[int, Sum]] = {}
+    """Of each measure its last time here, and what was recorded then."""
     stop_error: str | None = None
     recovered_entries: int = 0
     recovery_s: float = 0.0
@@ -242,6 +244,7 @@ class Host:
             outside=cell.waiting.outside(),
             pending_local=len(cell.next_local) + sum(len(queue) for queue in list(cell.arrived.values())),
             counts=cell.all_counts(),
+            measures=cell.measures.latest(),
             stop_error=cell.stop_error or (None if self._error is None else f"cell {cell.number}: {self._error}"),
             recovered_entries=self._recovered,
             recovery_s=self._recovery_s,

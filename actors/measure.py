@@ -72,6 +72,7 @@ class Measures:
         self.sums: dict[tuple[int, str], Sum] = {}
         self._fresh: dict[str, list[float]] = {}
         self._at = 0
+        self._last: dict[str, int] = {}
 
     def record(self, at: int, measure: str, value: float) -> None:
         """Adds a value to a measure at a time (a round or a whole second)."""
@@ -83,10 +84,16 @@ class Measures:
             values = self._fresh[measure] = []
         values.append(value)
 
+    def latest(self) -> dict[str, tuple[int, Sum]]:
+        """Of each measure the last time that something was recorded, and what."""
+        self.fold()
+        return {measure: (at, self.sums[at, measure]) for measure, at in self._last.items()}
+
     def fold(self) -> None:
         """Sums up what came since the last call."""
         for measure, values in self._fresh.items():
             self.sums.setdefault((self._at, measure), Sum()).add(values)
+            self._last[measure] = self._at
         self._fresh = {}
 
 
