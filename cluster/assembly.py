@@ -57,13 +57,16 @@ def plan_of(experiment: Experiment, *, run_id: str, journal: Path | None) -> Pla
     """The plan of a completed experiment's swarm, checked. `journal` is the folder for it, where one is kept."""
     swarm = experiment.swarm
     settings = swarm.journal
+    counts = {name: role.count for name, role in swarm.roles.items()}
     plan = Plan(
         roles={name: _role(name, role, experiment) for name, role in swarm.roles.items()},
         seed=experiment.seed,
         schedule=swarm.schedule,
         cells=swarm.cells,
         run_id=run_id,
-        topology=None if swarm.topology is None else topology_from(swarm.topology, "swarm.topology"),
+        topology=None
+        if swarm.topology is None
+        else topology_from(swarm.topology, counts, experiment.seed, "swarm.topology"),
         faults=_faults(experiment),
         limits=swarm.limits,
         journal=None

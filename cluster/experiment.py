@@ -107,13 +107,10 @@ class SwarmSection(_Section):
     traffic_sample: Annotated[float, Field(ge=0, le=1)] = 0.0
     fingerprint: bool | None = None
 
-    @field_validator("topology")
+    @field_validator("topology", mode="before")
     @classmethod
-    def _topology_is_known(cls, topology: dict[str, Any] | None) -> dict[str, Any] | None:
-        if topology is not None:
-            with as_problem("topology"):
-                topology_from(topology, "topology")
-        return topology
+    def _topology_may_be_a_name(cls, topology: Any) -> Any:
+        return {"kind": topology} if isinstance(topology, str) else topology
 
     @field_validator("limits")
     @classmethod
@@ -243,6 +240,9 @@ class Experiment(_Section):
             for name, role in swarm.roles.items()
             for path, text in _broken_references(role.parameters, info.data.get("input"))
         )
+        if swarm.topology is not None and info.data.get("setup") is None:
+            with as_problem("topology", ("topology",)):
+                topology_from(swarm.topology, {name: role.count for name, role in swarm.roles.items()})
         return swarm
 
     @field_validator("stop")

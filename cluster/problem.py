@@ -20,12 +20,16 @@ from cluster.located_yaml import KeyPath, Problem, nearest
 
 
 @contextmanager
-def as_problem(where: str = "") -> Iterator[None]:
-    """Turns a `ConfigurationError` into one that pydantic adds the place to. `where` is the start of its text."""
+def as_problem(where: str = "", below: KeyPath = ()) -> Iterator[None]:
+    """Turns a `ConfigurationError` into one that pydantic adds the place to.
+
+    `where` is what the error's text calls the value that it is about, which stands at the path `below`.
+    """
     try:
         yield
     except ConfigurationError as error:
-        report([located(error, where)])
+        path, text = located(error, where)
+        report([((*below, *path), text)])
 
 
 def located(error: ConfigurationError, where: str) -> tuple[KeyPath, str]:

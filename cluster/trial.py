@@ -254,4 +254,5 @@ def _topology(plan: Plan) -> dict[str, Any] | None:
     """What the report draws."""
     if plan.topology is None:
         return None
-    return {"describe": str(plan.topology), "edges": []}
+    drawn = plan.topology.graph(most_nodes=MAXIMUM_EDGES, most_edges=MAXIMUM_EDGES)
+    return {"describe": plan.topology.describe(), "edges": [list(edge) for edge in drawn.edges]}
