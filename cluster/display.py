@@ -8,13 +8,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actors.swarm import Progress, Swarm
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from actors.swarm import Progress, Swarm
 from cluster.results import RunFolder, State
 from cluster.runner import Summary
 from cluster.sweep import Trial

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from actors.measure import MeasureRow
-from actors.swarm import Progress, RunResult, Swarm
 
+from actors.measure import MeasureRow
 from actors.plan import Plan
+from actors.swarm import Progress, RunResult, Swarm
 from cluster.experiment import Experiment, MeasureSection, substituted
 from cluster.results import State, TrialFolder, now, write_json
 from cluster.sweep import Trial

@@ -73,7 +73,9 @@ def test_json_is_the_last_line_and_all_of_standard_output(file: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 130), ("SIGKILL", -signal.SIGKILL)])
-def test_a_run_that_was_ended_goes_on_to_the_same_end(file: Path, tmp_path: Path, name: str, code: int) -> None:
+def test_a_run_that_was_ended_goes_on_to_the_same_end(
+    file: Path, tmp_path: Path, name: str, code: int
+) -> None:
     arguments = ("run", file, "--json", "--set", "swarm.cells=2", "--set", "repeats=2", "--results")
     whole = last_line(command(*arguments, tmp_path / "whole").stdout)
     mark = tmp_path / "mark"
@@ -143,7 +145,9 @@ def test_runs_are_listed_shown_compared_and_exported(file: Path, tmp_path: Path)
     assert invoke("compare", first, second, *to).exit_code == 0
     assert json.loads(invoke("compare", first, second, "--json", *to).stdout)
     assert invoke("export", first, "--to", tmp_path / "tables", *to).exit_code == 0
-    assert (tmp_path / "tables" / "metrics.csv").read_text().startswith("trial,arm,replicate,seed,now,measure")
+    assert (
+        (tmp_path / "tables" / "metrics.csv").read_text().startswith("trial,arm,replicate,seed,now,measure")
+    )
     assert (tmp_path / "tables" / "messages.csv").exists()
     assert invoke("export", first, "--to", tmp_path / "m.json", *to).exit_code == 0
     assert len(json.loads((tmp_path / "m.json").read_text())) == 180
@@ -172,7 +176,17 @@ def test_the_console_script_answers() -> None:
 @pytest.mark.ray
 def test_on_ray_the_dashboard_is_told_and_the_fingerprint_is_the_same(file: Path, tmp_path: Path) -> None:
     local = last_line(command("run", file, "--json", "--results", tmp_path / "results").stdout)
-    arguments = ("run", file, "--json", "--on", "ray", "--address", "local", "--results", tmp_path / "results")
+    arguments = (
+        "run",
+        file,
+        "--json",
+        "--on",
+        "ray",
+        "--address",
+        "local",
+        "--results",
+        tmp_path / "results",
+    )
     done = command(*arguments, RAY_AUTH_MODE="disabled")
     assert done.returncode == 0, done.stderr
     assert "Ray dashboard: http://" in done.stderr

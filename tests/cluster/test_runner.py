@@ -72,7 +72,10 @@ def test_a_run_leaves_its_folder(tmp_path: Path) -> None:
     assert result["results"] == {"hops": 39}
     assert ["node", "node", 39] in result["traffic"]
     assert summary.measures["hops"] == 39.0
-    assert pl.read_parquet(folder.path / "metrics.parquet")["measure"].unique().sort().to_list() == ["heard", "hops"]
+    assert pl.read_parquet(folder.path / "metrics.parquet")["measure"].unique().sort().to_list() == [
+        "heard",
+        "hops",
+    ]
     assert pl.read_parquet(folder.path / "messages.parquet").height == 40
     assert json.loads(json.dumps(summary.to_json())) == summary.to_json()
 
@@ -135,7 +138,9 @@ def test_only_what_is_missing_of_a_sweep_runs(tmp_path: Path) -> None:
         ({"swarm.roles.node.parameters": {"fails_at": 5}}, "quiet", 6),
     ],
 )
-def test_a_trial_says_why_it_ended(tmp_path: Path, settings: dict[str, Any], ended: str, messages: int) -> None:
+def test_a_trial_says_why_it_ended(
+    tmp_path: Path, settings: dict[str, Any], ended: str, messages: int
+) -> None:
     result = run(tmp_path, settings)[0].results[0]
     assert (result["ended"], result["messages"]) == (ended, messages)
 
