@@ -6,7 +6,7 @@ and rounded once, at the end: the same bits for any number of cells.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -115,3 +115,13 @@ def rows(parts: Iterable[dict[tuple[int, str], Sum]]) -> list[MeasureRow]:
         )
         for (at, measure), value in sorted(total.items())
     ]
+
+
+def last_rows(parts: Sequence[Mapping[str, tuple[int, Sum]]]) -> dict[str, MeasureRow]:
+    """The last row of each measure, from what several cells recorded last: at the latest time that any of them has."""
+    last: dict[str, int] = {}
+    for part in parts:
+        for measure, (at, _) in part.items():
+            last[measure] = max(at, last.get(measure, at))
+    sums = ({(at, measure): value for measure, (at, value) in part.items() if at == last[measure]} for part in parts)
+    return {row.measure: row for row in rows(sums)}

@@ -25,7 +25,7 @@ from actors.errors import FAILURES, AgentStopped, CellLost, ConfigurationError, 
 from actors.fingerprint import combined
 from actors.host import Harvest, Status
 from actors.link import OUTSIDE_SOURCE, Outgoing
-from actors.measure import MeasureRow, rows
+from actors.measure import MeasureRow, last_rows, rows
 from actors.message import Content, Kind, Message, parts_of
 from actors.plan import Plan
 from actors.runtime import CellDown, LocalRuntime, Runtime
@@ -493,18 +493,5 @@ class _Watch:
             queued=sum(status.queued for status in statuses),
             seconds=self._swarm._seconds + clock - self._began,
             counts=dict(counts),
-            measures=_last_rows(statuses),
+            measures=last_rows([status.measures for status in statuses]),
         )
-
-
-def _last_rows(statuses: list[Status]) -> dict[str, MeasureRow]:
-    """The last row of each measure: what was recorded at the latest time that any cell knows of."""
-    last: dict[str, int] = {}
-    for status in statuses:
-        for measure, (at, _) in status.measures.items():
-            last[measure] = max(at, last.get(measure, at))
-    parts = [
-        {(at, measure): value for measure, (at, value) in status.measures.items() if at == last[measure]}
-        for status in statuses
-    ]
-    return {row.measure: row for row in rows(parts)}

@@ -100,6 +100,8 @@ def run(
     _find_modules_beside(file)
     given = [*(settings or []), *([f"on={on}"] if on else [])]
     experiment = load_experiment(file, given)
+    if address is not None and experiment.on != "ray":
+        raise ConfigurationError("--address is of a Ray cluster, and this run is local: add --on ray")
     with LiveDisplay(Console(stderr=True)) as display:
         summary = run_experiment(Request(experiment, str(file), given, results, address, fresh), display)
     (Console(stderr=True) if as_json else Console()).print(summary_view(summary))

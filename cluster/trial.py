@@ -101,7 +101,7 @@ async def run_trial(
     `experiment` is the trial's own, completed by its setup; `plan` is made of it. `address` is that of a Ray cluster.
     Raises whatever error of the swarm ended the run.
     """
-    ending = Ending(experiment, float(folder.status.get("seconds", 0.0)))
+    ending = Ending(experiment, float(folder.status.get("seconds", 0.0)) if folder.journal.exists() else 0.0)
     saver = _Saver(folder, _identity(trial), ending.spent_s)
     saver.save(State.RUNNING)
 

@@ -14,16 +14,7 @@ from cluster.cli import app
 
 ROOT = Path(__file__).parents[2]
 
-RUMOUR = """\
-swarm:
-  roles:
-    node:
-      class: tests.cluster.rumour:Node
-      count: 10
-stop: {rounds: 60}
-measures: [heard]
-send: [{to: node/3, content: {hops: 0}}]
-"""
+RUMOUR = ROOT / "tests" / "cluster" / "rumour.yaml"
 
 
 def invoke(*arguments: str | Path) -> Result:
@@ -50,7 +41,7 @@ def last_line(text: str) -> dict[str, Any]:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "rumour.yaml"
-    path.write_text(RUMOUR)
+    path.write_text(RUMOUR.read_text())
     return path
 
 
@@ -93,10 +84,10 @@ def test_a_run_that_was_ended_goes_on_to_the_same_end(
 
 
 def test_a_mistake_in_the_file_is_told_without_a_traceback(file: Path, tmp_path: Path) -> None:
-    file.write_text(RUMOUR.replace("count", "cuont"))
+    file.write_text(RUMOUR.read_text().replace("count", "cuont"))
     done = command("run", file, "--results", tmp_path / "results")
     assert done.returncode == 2
-    assert done.stderr == f"{file}:5:7: swarm.roles.node.cuont: unknown key; did you mean 'count'?\n"
+    assert done.stderr == f"{file}:4:48: swarm.roles.node.cuont: unknown key; did you mean 'count'?\n"
     assert not (tmp_path / "results").exists()
 
 
@@ -104,6 +95,7 @@ def test_a_mistake_in_the_file_is_told_without_a_traceback(file: Path, tmp_path:
     ("arguments", "told"),
     [
         (["run", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["run", str(RUMOUR), "--address", "auto"], "add --on ray"),
         (["show", "last"], "there are no runs in"),
         (["compare", "a", "b"], "there are no runs in"),
         (["export", "a", "--to", "x"], "there are no runs in"),

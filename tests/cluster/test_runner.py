@@ -134,6 +134,7 @@ def test_only_what_is_missing_of_a_sweep_runs(tmp_path: Path) -> None:
     ("settings", "ended", "messages"),
     [
         ({"stop.when": [{"measure": "hops", "above": 19.5}]}, "hops above 19.5", 21),
+        ({"stop.when": [{"measure": "hops", "above": 19.5}], "swarm.cells": 3}, "hops above 19.5", 21),
         ({"budget.messages": 7}, "budget.messages", 7),
         ({"swarm.roles.node.parameters": {"fails_at": 5}}, "quiet", 6),
     ],
