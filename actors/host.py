@@ -71,6 +71,8 @@ class Status(msgspec.Struct, frozen=True):
     outside: bool
     pending_local: int
     counts: dict[str, int]
+    measures: dict[str, tuple[int, Sum]] = {}
+    """Of each measure its last time here, and what was recorded then."""
     stop_error: str | None = None
     recovered_entries: int = 0
     recovery_s: float = 0.0
@@ -197,10 +199,17 @@ class Host:
     async def wind_down(self) -> None:
         """The swarm ends in good order: runs `on_stop` of the agents that are idle and define it."""
         cell = self.cell
-        for resident in list(cell.residents.values()):
-            if resident.role.stops and resident.agent is not None and resident.turn is None:
-                cell.deliver(Message(STOP_SENDER, resident.address, 0, (), Kind.STOP))
-        while cell.burst(BURST_TURNS):
+        idle = [
+            resident
+            for resident in cell.residents.values()
+            if resident.role.stops and resident.agent is not None and resident.turn is None
+        ]
+        for resident in idle:
+            cell.deliver(Message(STOP_SENDER, resident.address, 0, (), Kind.STOP))
+        # Others may be busy for ever, in a run that was ended by a limit: it is those told to stop that are waited for.
+        while idle and cell.burst(BURST_TURNS):
+            while idle and idle[-1].address not in cell.residents:
+                idle.pop()
             await asyncio.sleep(0)
 
     async def close(self, in_good_order: bool = True) -> None:
@@ -242,6 +251,7 @@ class Host:
             outside=cell.waiting.outside(),
             pending_local=len(cell.next_local) + sum(len(queue) for queue in list(cell.arrived.values())),
             counts=cell.all_counts(),
+            measures=cell.measures.latest(),
             stop_error=cell.stop_error or (None if self._error is None else f"cell {cell.number}: {self._error}"),
             recovered_entries=self._recovered,
             recovery_s=self._recovery_s,

@@ -6,7 +6,7 @@ and rounded once, at the end: the same bits for any number of cells.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -72,6 +72,7 @@ class Measures:
         self.sums: dict[tuple[int, str], Sum] = {}
         self._fresh: dict[str, list[float]] = {}
         self._at = 0
+        self._last: dict[str, int] = {}
 
     def record(self, at: int, measure: str, value: float) -> None:
         """Adds a value to a measure at a time (a round or a whole second)."""
@@ -83,10 +84,16 @@ class Measures:
             values = self._fresh[measure] = []
         values.append(value)
 
+    def latest(self) -> dict[str, tuple[int, Sum]]:
+        """Of each measure the last time that something was recorded, and what."""
+        self.fold()
+        return {measure: (at, self.sums[at, measure]) for measure, at in self._last.items()}
+
     def fold(self) -> None:
         """Sums up what came since the last call."""
         for measure, values in self._fresh.items():
             self.sums.setdefault((self._at, measure), Sum()).add(values)
+            self._last[measure] = self._at
         self._fresh = {}
 
 
@@ -108,3 +115,13 @@ def rows(parts: Iterable[dict[tuple[int, str], Sum]]) -> list[MeasureRow]:
         )
         for (at, measure), value in sorted(total.items())
     ]
+
+
+def last_rows(parts: Sequence[Mapping[str, tuple[int, Sum]]]) -> dict[str, MeasureRow]:
+    """The last row of each measure, from what several cells recorded last: at the latest time that any of them has."""
+    last: dict[str, int] = {}
+    for part in parts:
+        for measure, (at, _) in part.items():
+            last[measure] = max(at, last.get(measure, at))
+    sums = ({(at, measure): value for measure, (at, value) in part.items() if at == last[measure]} for part in parts)
+    return {row.measure: row for row in rows(sums)}

@@ -13,7 +13,7 @@ A run ends when it is quiet (no message under way, no timer set, nobody waiting)
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,7 +25,7 @@ from actors.errors import FAILURES, AgentStopped, CellLost, ConfigurationError, 
 from actors.fingerprint import combined
 from actors.host import Harvest, Status
 from actors.link import OUTSIDE_SOURCE, Outgoing
-from actors.measure import MeasureRow, rows
+from actors.measure import MeasureRow, last_rows, rows
 from actors.message import Content, Kind, Message, parts_of
 from actors.plan import Plan
 from actors.runtime import CellDown, LocalRuntime, Runtime
@@ -44,6 +44,8 @@ class Progress(msgspec.Struct, frozen=True):
     queued: int
     seconds: float
     counts: dict[str, int]
+    measures: dict[str, MeasureRow] = {}
+    """The last row of each measure."""
 
 
 class RunResult(msgspec.Struct, frozen=True):
@@ -87,6 +89,7 @@ class Swarm:
         self._statuses: list[Status] = []
         self._recoveries: list[dict[str, Any]] = []
         self._started = False
+        self._resumed = False
         self._seconds = 0.0
 
     @classmethod
@@ -122,6 +125,11 @@ class Swarm:
         return self.runtime.dashboard
 
     @property
+    def resumed(self) -> bool:
+        """True if the swarm went on from a journal."""
+        return self._resumed
+
+    @property
     def recoveries(self) -> list[dict[str, Any]]:
         """Cells that were brought back: {cell, epoch, entries, seconds, torn_bytes}."""
         return self._recoveries
@@ -147,6 +155,7 @@ class Swarm:
                 self._link_locks.append(asyncio.Lock())
                 self._sequence += link.next_number
                 self._note_recovery(status)
+            self._resumed = any(status.epoch > 1 for status in self._statuses)
             if self.plan.schedule == "rounds":
                 self._continue_rounds()
             await asyncio.gather(*(self._call(cell, "begin") for cell in cells))
@@ -202,6 +211,18 @@ class Swarm:
 
     # --- speaking ----------------------------------------------------------------------------------------------
 
+    async def begin(self, messages: Sequence[tuple[str, Content]]) -> None:
+        """Sends what starts a run. In one that goes on from a journal, what it has already is not sent again."""
+        known = [link.next_number for link in self._links]
+        self._sequence = max(self._sequence, len(messages))
+        for sequence, (to, content) in enumerate(messages, 1):
+            message = Message(OUTSIDE_ADDRESS, to, sequence, parts_of(content))
+            for cell in self._cells_of(to):
+                if known[cell] > 0:
+                    known[cell] -= 1
+                else:
+                    await self._tell_cell(cell, message)
+
     async def send(self, to: str, content: Content = None) -> None:
         """Sends a message from outside. In `rounds` it is delivered in the next round that runs."""
         self._sequence += 1
@@ -237,10 +258,10 @@ class Swarm:
     async def _tell(self, message: Message) -> None:
         if not self._started:
             raise AgentStopped("the swarm is not running: use it inside `async with`")
-        to = message.recipient
-        everywhere = to.endswith("/*")
-        cells = list(range(self.placement.cells)) if everywhere else [self.placement.cell_of(to)]
-        await asyncio.gather(*(self._tell_cell(cell, message) for cell in cells))
+        await asyncio.gather(*(self._tell_cell(cell, message) for cell in self._cells_of(message.recipient)))
+
+    def _cells_of(self, to: str) -> Sequence[int]:
+        return range(self.placement.cells) if to.endswith("/*") else [self.placement.cell_of(to)]
 
     async def _tell_cell(self, cell: int, message: Message) -> None:
         link = self._links[cell]
@@ -473,4 +494,5 @@ class _Watch:
             queued=sum(status.queued for status in statuses),
             seconds=self._swarm._seconds + clock - self._began,
             counts=dict(counts),
+            measures=last_rows([status.measures for status in statuses]),
         )

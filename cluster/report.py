@@ -156,8 +156,8 @@ def _context(record: Record) -> dict[str, Any]:
 
 
 def _time_label(record: Record) -> str:
-    schedule = mapping(record.manifest.get("configuration")).get("schedule")
-    return {"rounds": "round", "free": "seconds"}.get(str(schedule), "time")
+    swarm = mapping(mapping(record.manifest.get("configuration")).get("swarm"))
+    return {"rounds": "round", "free": "seconds"}.get(str(swarm.get("schedule", "rounds")), "time")
 
 
 def _text(value: object) -> str:

@@ -90,8 +90,10 @@ def make_run(
         "description": "Bidders bid for tasks while messages are lost. How much loss can the auction bear?",
         "run": folder.name,
         "configuration": {
-            "schedule": "rounds",
-            "roles": {"bidder": {"class": "experiments.auction:Bidder", "count": 120}, "auctioneer": {}},
+            "swarm": {
+                "schedule": "rounds",
+                "roles": {"bidder": {"class": "experiments.auction:Bidder", "count": 120}, "auctioneer": {}},
+            },
             "faults": [{"kind": "drop", "share": 0.1}],
         },
         "configuration_hash": "7c9e1d0b44aa",
