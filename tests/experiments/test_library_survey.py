@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import networkx
+import networkx  # type: ignore[import-untyped]  # it has no types of its own
 import pytest
 
 from actors import (
