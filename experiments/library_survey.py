@@ -156,7 +156,6 @@ class Auctioneer(Agent):
         self.ledgers: dict[str, Ledger] = {}
         self.ignored = 0
         """Reports that came late or twice."""
-        self.timer = 0
 
     async def on_start(self, context: Context) -> None:
         """Lists the modules and announces the first lot."""
@@ -165,14 +164,12 @@ class Auctioneer(Agent):
             self.tasks[file["name"]] = Task(file["name"], "survey", metadata=dict(file))
         context.result("folders_not_read", listing["unreadable"])
         self._divide()
-        self.timer = context.every(self.period, _TICK)
         self._turn_over(context)
 
     def _divide(self) -> None:
         """Puts the tasks into lots of about equal bytes, larger tasks first."""
-        sizes = {
-            name: _size_of(task) + 1 for name, task in self.tasks.items()
-        }  # + 1: empty files are work too
+        # One more each: an empty file is work too.
+        sizes = {name: _size_of(task) + 1 for name, task in self.tasks.items()}
         total, before = sum(sizes.values()), 0
         for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
             self.lots[before * len(self.lots) // total].append(name)
@@ -203,8 +200,9 @@ class Auctioneer(Agent):
         context.record("share_read", sum(read) / max(1, sum(map(_size_of, self.tasks.values()))))
         if any(read):
             context.record("load_imbalance", max(read) * len(read) / sum(read))
-        if not open_tasks:
-            context.cancel(self.timer)
+        if open_tasks:
+            context.after(self.period, _TICK)
+        else:
             self._report(context)
 
     def _announce(self, name: str, context: Context) -> None:

@@ -147,7 +147,8 @@ def test_the_auction_keeps_the_loads_even(tmp_path: Path) -> None:
 
 
 def test_the_same_survey_has_the_same_fingerprint_on_any_number_of_cells(library: Path) -> None:
-    for faults in ([], [KILLED]):
+    late = {"delay": {"uniform": {"low": 1, "high": 8}}, "probability": 0.3, "recipients": "surveyor"}
+    for faults in ([], [KILLED], [late]):
         results = [survey(plan_for(library, *faults, cells=cells)) for cells in (1, 2, 4)]
         assert len({result.fingerprint for result in results}) == 1
         assert results[0].results == results[1].results == results[2].results
