@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from actors.errors import SwarmError
-from actors.message import Content, Kind, Message, parts_of
+from actors.message import Content, Kind, Message, copy_value, parts_of
 from actors.rng import Rng, stream_key
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from actors.waiting import Flow
 
 _logger = logging.getLogger("rayswarm.agent")
+
+# Plain integers, as a message from another cell has them: an agent that keeps a message has the same state either way.
+_PLAIN, _ASK, _REPLY = int(Kind.PLAIN), int(Kind.ASK), int(Kind.REPLY)
+_START, _STOP = int(Kind.START), int(Kind.STOP)
 
 Effect = Callable[..., Any]
 """A function that reaches the outside world: plain (run in a thread) or `async`."""
@@ -86,7 +90,7 @@ class Context:
         resident.sequence = sequence = resident.sequence + 1
         self._cell.route(
             Message(
-                resident.address, to, sequence, parts_of(content), Kind.PLAIN, 0, context_id, task_id, metadata
+                resident.address, to, sequence, parts_of(content), _PLAIN, 0, context_id, task_id, _copied(metadata)
             )
         )
         return self._cell.waiting.flow(resident)
@@ -102,7 +106,7 @@ class Context:
                 asked.sender,
                 sequence,
                 parts_of(content),
-                Kind.REPLY if asked.kind == Kind.ASK else Kind.PLAIN,
+                _REPLY if asked.kind == _ASK else _PLAIN,
                 asked.sequence,
                 asked.context_id,
                 asked.task_id,
@@ -129,7 +133,7 @@ class Context:
         resident.sequence = sequence = resident.sequence + 1
         wait = self._cell.waiting.expect(resident, sequence, timeout_s)
         self._cell.route(
-            Message(resident.address, to, sequence, parts_of(content), Kind.ASK, 0, context_id, task_id, metadata)
+            Message(resident.address, to, sequence, parts_of(content), _ASK, 0, context_id, task_id, _copied(metadata))
         )
         answer: Message = await wait
         return answer
@@ -159,14 +163,14 @@ class Context:
         if key is None:
             key = f"{resident.address.replace('/', '.')}.{sequence}"
         address = self._cell.checked_spawn(role, str(key))
-        self._cell.route(Message(resident.address, address, sequence, parts_of(parameters), Kind.START))
+        self._cell.route(Message(resident.address, address, sequence, parts_of(parameters), _START))
         return address
 
     def stop(self, address: str | None = None) -> None:
         """Stops an agent, by default oneself, after the messages that it already has."""
         resident = self._resident
         resident.sequence = sequence = resident.sequence + 1
-        self._cell.route(Message(resident.address, address or resident.address, sequence, (), Kind.STOP))
+        self._cell.route(Message(resident.address, address or resident.address, sequence, (), _STOP))
 
     def sleep(self, duration: float) -> Awaitable[None]:
         """Await it to wait. Other agents run meanwhile."""
@@ -230,3 +234,7 @@ class Context:
         """Called by the cell at the end of a turn: keeps the count of draws."""
         if self._rng is not None:
             self._resident.draws = self._rng.draws
+
+
+def _copied(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if metadata is None else copy_value(metadata)
