@@ -95,7 +95,11 @@ class Placement:
         members = self.members(role)
         if members.count is None or role in self.dedicated:
             return [address for address in members if self.cell_of(address) == cell]
-        return [f"{role}/{number}" for number in range(cell, members.count, self.packed)] if cell < self.packed else []
+        return (
+            [f"{role}/{number}" for number in range(cell, members.count, self.packed)]
+            if cell < self.packed
+            else []
+        )
 
 
 def _is_number(key: str) -> bool:

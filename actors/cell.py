@@ -383,7 +383,9 @@ class Cell:
             self.step(turn, None, RuntimeError(problem))
             return
         elif spare is None:
-            self.step(turn, None, RuntimeError("a handler awaited something of asyncio, but no event loop runs"))
+            self.step(
+                turn, None, RuntimeError("a handler awaited something of asyncio, but no event loop runs")
+            )
             return
         if bridge is None:
             assert spare is not None
@@ -573,7 +575,9 @@ class Cell:
         """A place for an agent that is not resident, if there may be one. Else its sender hears why not."""
         info = self.roles.get(role_of(to))
         if to in self.stopped:
-            self.send_back(message, to, AgentStopped(f"{to} has stopped; it did not get {message.message_id}"))
+            self.send_back(
+                message, to, AgentStopped(f"{to} has stopped; it did not get {message.message_id}")
+            )
             return None
         known = info is not None and (self.placement.declared(to) or to in self.spawned.get(info.name, ()))
         if not known and info is not None and message.kind == _START:
@@ -614,7 +618,11 @@ class Cell:
         left = [] if inbox is None else list(inbox) if type(inbox) is deque else [inbox]
         self.queued -= len(left)
         for message in left:
-            self.send_back(message, resident.address, AgentStopped(f"{resident.address} stopped before {message.message_id}"))  # type: ignore[arg-type, union-attr]  # messages
+            self.send_back(
+                message,
+                resident.address,
+                AgentStopped(f"{resident.address} stopped before {message.message_id}"),
+            )  # type: ignore[arg-type, union-attr]  # messages
 
     def send_back(self, message: Message, at: str, error: SwarmError) -> None:
         """Tells the sender of a message that it failed, and why."""
@@ -623,7 +631,9 @@ class Cell:
             return
         parts = (Part("data", {"reason": error.reason, "text": str(error)}),)
         # Numbered as what failed, under a name of its own: the same notice in any layout of cells.
-        self.dispatch(Message(f"{OUTSIDE}{at}", message.sender, message.sequence, parts, _FAILURE, message.sequence))
+        self.dispatch(
+            Message(f"{OUTSIDE}{at}", message.sender, message.sequence, parts, _FAILURE, message.sequence)
+        )
 
     def _answer_outside(self, message: Message) -> None:
         if len(self.answers) >= _KEPT_ANSWERS:
@@ -709,9 +719,13 @@ class Cell:
     def checked_spawn(self, role: str, key: str) -> str:
         """The address of an agent to spawn. Raises `UnknownAddress` for an unknown role."""
         if role not in self.roles:
-            raise UnknownAddress(f"there is no role {role!r} to spawn from; the plan has {', '.join(sorted(self.roles))}")
+            raise UnknownAddress(
+                f"there is no role {role!r} to spawn from; the plan has {', '.join(sorted(self.roles))}"
+            )
         if not key or any(c in key for c in "/*@#"):
-            raise UnknownAddress(f"{key!r} cannot be the key of an agent: give text without '/', '*', '@' and '#'")
+            raise UnknownAddress(
+                f"{key!r} cannot be the key of an agent: give text without '/', '*', '@' and '#'"
+            )
         return f"{role}/{key}"
 
     def leave_result(self, address: str, name: str, value: Any) -> None:
@@ -724,7 +738,11 @@ class Cell:
 
     def all_counts(self) -> dict[str, int]:
         """Everything that is counted, by name."""
-        faults = {} if self.injector is None else {f"faults: {name}": n for name, n in self.injector.counts.items()}
+        faults = (
+            {}
+            if self.injector is None
+            else {f"faults: {name}": n for name, n in self.injector.counts.items()}
+        )
         return {"sent": self.sent, "taken": self.turns, **self.counts, **faults}
 
     def find(self, skill: str) -> Sequence[str]:

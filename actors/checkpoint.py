@@ -97,7 +97,9 @@ def save(
 ) -> None:
     """Takes a checkpoint. No turn may be suspended."""
     if cell.suspended:
-        raise SwarmError(f"cell {cell.number} has {cell.suspended} suspended turns: it cannot be checkpointed now")
+        raise SwarmError(
+            f"cell {cell.number} has {cell.suspended} suspended turns: it cannot be checkpointed now"
+        )
     cell.measures.fold()
     for address in cell.dirty if cell.dirty is not None else list(cell.residents):
         resident = cell.residents.get(address)
@@ -136,7 +138,9 @@ def save(
     store.commit(_encode(state))
 
 
-def load(cell: Cell, store: CheckpointStore, outgoing: dict[int, Outgoing], incoming: dict[int, Incoming]) -> CellState | None:
+def load(
+    cell: Cell, store: CheckpointStore, outgoing: dict[int, Outgoing], incoming: dict[int, Incoming]
+) -> CellState | None:
     """Makes a new cell what it was at its last checkpoint. None if there is none."""
     meta = store.meta()
     if meta is None:

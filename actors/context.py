@@ -90,7 +90,15 @@ class Context:
         resident.sequence = sequence = resident.sequence + 1
         self._cell.route(
             Message(
-                resident.address, to, sequence, parts_of(content), _PLAIN, 0, context_id, task_id, _copied(metadata)
+                resident.address,
+                to,
+                sequence,
+                parts_of(content),
+                _PLAIN,
+                0,
+                context_id,
+                task_id,
+                _copied(metadata),
             )
         )
         return self._cell.waiting.flow(resident)
@@ -133,7 +141,17 @@ class Context:
         resident.sequence = sequence = resident.sequence + 1
         wait = self._cell.waiting.expect(resident, sequence, timeout_s)
         self._cell.route(
-            Message(resident.address, to, sequence, parts_of(content), _ASK, 0, context_id, task_id, _copied(metadata))
+            Message(
+                resident.address,
+                to,
+                sequence,
+                parts_of(content),
+                _ASK,
+                0,
+                context_id,
+                task_id,
+                _copied(metadata),
+            )
         )
         answer: Message = await wait
         return answer
@@ -227,7 +245,9 @@ class Context:
     def _seat(self, name: str) -> Any:
         seat = self._cell.seats.get(name)
         if seat is None:
-            raise SwarmError(f"{self.address}: this swarm has no {name}. Give one in the plan: seats={{'{name}': ...}}.")
+            raise SwarmError(
+                f"{self.address}: this swarm has no {name}. Give one in the plan: seats={{'{name}': ...}}."
+            )
         return seat(self) if callable(seat) else seat
 
     def finish(self) -> None:

@@ -110,7 +110,21 @@ class Sent(Entry, tag=12):
     sequence: int
 
 
-AnyEntry = Sent | Changed | Took | Answered | Fired | Finished | Woke | Held | Released | Arrived | Clock | Began | Started
+AnyEntry = (
+    Sent
+    | Changed
+    | Took
+    | Answered
+    | Fired
+    | Finished
+    | Woke
+    | Held
+    | Released
+    | Arrived
+    | Clock
+    | Began
+    | Started
+)
 
 encode_entries = msgspec.msgpack.Encoder().encode
 _decode_entries = msgspec.msgpack.Decoder(list[AnyEntry]).decode

@@ -76,6 +76,14 @@ class ConfigurationError(SwarmError):
 
 FAILURES: dict[str, type[SwarmError]] = {
     kind.reason: kind
-    for kind in (UnknownAddress, AgentStopped, MailboxFull, DeadlinePassed, HandlerFailed, EffectFailed, CellLost)
+    for kind in (
+        UnknownAddress,
+        AgentStopped,
+        MailboxFull,
+        DeadlinePassed,
+        HandlerFailed,
+        EffectFailed,
+        CellLost,
+    )
 }
 """The errors that travel back to a sender as a message, by the reason that names them on the wire."""

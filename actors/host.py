@@ -82,7 +82,12 @@ class Status(msgspec.Struct, frozen=True):
     def quiet(self) -> bool:
         """True if nothing will happen here unless something arrives."""
         return not (
-            self.ready or self.outboxes or self.unanswered or self.next_tick is not None or self.outside or self.pending_local
+            self.ready
+            or self.outboxes
+            or self.unanswered
+            or self.next_tick is not None
+            or self.outside
+            or self.pending_local
         )
 
 
@@ -252,7 +257,8 @@ class Host:
             pending_local=len(cell.next_local) + sum(len(queue) for queue in list(cell.arrived.values())),
             counts=cell.all_counts(),
             measures=cell.measures.latest(),
-            stop_error=cell.stop_error or (None if self._error is None else f"cell {cell.number}: {self._error}"),
+            stop_error=cell.stop_error
+            or (None if self._error is None else f"cell {cell.number}: {self._error}"),
             recovered_entries=self._recovered,
             recovery_s=self._recovery_s,
             torn_bytes=0 if self._torn is None else self._torn.bytes_cut,
@@ -283,7 +289,9 @@ class Host:
         final = type(cell.fingerprint)(cell.fingerprint.total)
         for resident in cell.residents.values():
             if resident.turns or resident.agent is not None:
-                final.state(resident.address, resident.sequence, resident.turns, resident.draws, _captured(resident))
+                final.state(
+                    resident.address, resident.sequence, resident.turns, resident.draws, _captured(resident)
+                )
         for address in cell.waiting.resting - cell.residents.keys():
             resident = Resident(address, cell.roles[address.partition("/")[0]])
             assert self._store is not None
@@ -464,7 +472,11 @@ class Host:
         for peer, link in self._outgoing.items():
             outbox = cell.outboxes[peer]
             while outbox:
-                credit = limits.packets_in_flight if len(outbox) >= link.full_packet else _SMALL_IN_FLIGHT * everything
+                credit = (
+                    limits.packets_in_flight
+                    if len(outbox) >= link.full_packet
+                    else _SMALL_IN_FLIGHT * everything
+                )
                 if self._in_flight[peer] >= credit and not cell.rounds:
                     break
                 if cell.rounds and not everything and len(outbox) < link.full_packet:

@@ -95,7 +95,9 @@ class Incoming:
     def accept(self, epoch: int, packet: Packet) -> Iterator[Packet]:
         """Takes a packet; gives what is now in order. Raises `StaleEpoch` for one of a replaced sender."""
         if epoch < self.epoch:
-            raise StaleEpoch(f"a packet of epoch {epoch} came after one of epoch {self.epoch}: its sender was replaced")
+            raise StaleEpoch(
+                f"a packet of epoch {epoch} came after one of epoch {self.epoch}: its sender was replaced"
+            )
         self.epoch = epoch
         if packet.first > self.expected:
             kept = self._early.get(packet.first)

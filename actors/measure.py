@@ -123,5 +123,8 @@ def last_rows(parts: Sequence[Mapping[str, tuple[int, Sum]]]) -> dict[str, Measu
     for part in parts:
         for measure, (at, _) in part.items():
             last[measure] = max(at, last.get(measure, at))
-    sums = ({(at, measure): value for measure, (at, value) in part.items() if at == last[measure]} for part in parts)
+    sums = (
+        {(at, measure): value for measure, (at, value) in part.items() if at == last[measure]}
+        for part in parts
+    )
     return {row.measure: row for row in rows(sums)}

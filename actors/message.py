@@ -103,7 +103,19 @@ class Message(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return None
 
 
-Content = str | int | float | bool | bytes | None | dict[str, Any] | list[Any] | tuple[Any, ...] | Part | Sequence[Part]
+Content = (
+    str
+    | int
+    | float
+    | bool
+    | bytes
+    | None
+    | dict[str, Any]
+    | list[Any]
+    | tuple[Any, ...]
+    | Part
+    | Sequence[Part]
+)
 """What can be said: text, bytes, any JSON-like value, a `Part`, or several parts."""
 
 _encoder = msgspec.msgpack.Encoder()
@@ -146,7 +158,9 @@ def parts_of(content: Content) -> tuple[Part, ...]:
     if kind is int:
         if -0x8000000000000000 <= content <= 0xFFFFFFFFFFFFFFFF:  # type: ignore[operator]  # content is an int here
             return (Part("data", content),)
-        raise InvalidContent(f"cannot send the integer {content}: it needs more than 64 bits. Send it as text.")
+        raise InvalidContent(
+            f"cannot send the integer {content}: it needs more than 64 bits. Send it as text."
+        )
     if kind is bytes:
         return (Part("raw", content),)
     if isinstance(content, Part):

@@ -108,15 +108,21 @@ class Plan:
     def check(self) -> None:
         """Raises `ConfigurationError` naming the field, the fault and the mend."""
         if not self.roles:
-            raise ConfigurationError("roles: a swarm needs at least one role. Give roles={'worker': Role(Worker, count=10)}.")
+            raise ConfigurationError(
+                "roles: a swarm needs at least one role. Give roles={'worker': Role(Worker, count=10)}."
+            )
         for name, role in self.roles.items():
             where = f"roles.{name}"
             if not name or any(c in name for c in "/*@#") or name != name.strip():
-                raise ConfigurationError(f"{where}: a role's name is text without '/', '*', '@' or '#'. Rename it.")
+                raise ConfigurationError(
+                    f"{where}: a role's name is text without '/', '*', '@' or '#'. Rename it."
+                )
             if not (isinstance(role.agent, type) and issubclass(role.agent, Agent)):
                 raise ConfigurationError(f"{where}.agent: {role.agent!r} is not a class that extends Agent.")
             if role.count is not None and role.count < 0:
-                raise ConfigurationError(f"{where}.count: {role.count} is negative. Give 0 or more, or leave it out for one agent.")
+                raise ConfigurationError(
+                    f"{where}.count: {role.count} is negative. Give 0 or more, or leave it out for one agent."
+                )
         if self.cells is not None and self.cells < 1:
             raise ConfigurationError(f"cells: {self.cells} is too few. Give 1 or more, or leave it out.")
         if not 0.0 <= self.traffic_sample <= 1.0:

@@ -25,7 +25,9 @@ class Diverged(SwarmError):
 
     reason = "diverged"
 
-    def __init__(self, text: str, address: str = "", message: str = "", expected: str = "", got: str = "") -> None:
+    def __init__(
+        self, text: str, address: str = "", message: str = "", expected: str = "", got: str = ""
+    ) -> None:
         super().__init__(text)
         self.address = address
         self.message = message
@@ -49,7 +51,10 @@ class Player:
     def held_next(self, address: str, sequence: int) -> bool:
         """Whether the journal says that the agent waited for room after this message."""
         following = self._entries[0] if self._entries else None
-        return isinstance(following, entry.Held) and (following.address, following.sequence) == (address, sequence)
+        return isinstance(following, entry.Held) and (following.address, following.sequence) == (
+            address,
+            sequence,
+        )
 
     async def play(self, entries: Iterable[entry.AnyEntry]) -> None:
         """Carries out entries in order. Raises `Diverged` at the first that does not fit."""
@@ -84,7 +89,9 @@ class Player:
         match line:
             case entry.Took(address, message):
                 resident = self._cell.residents.get(address)
-                return message.sender == STOP_SENDER or (resident is not None and _place_of(message, resident) is not None)
+                return message.sender == STOP_SENDER or (
+                    resident is not None and _place_of(message, resident) is not None
+                )
             case entry.Answered(address, message):
                 return (address, message.reply_to) in self._answers
             case entry.Fired():
@@ -130,7 +137,11 @@ class Player:
                 wait = waiting.effects.get((address, number))
                 if wait is None:
                     raise Diverged(
-                        f"{address} made call {number} to the outside and now does not", address, f"{address}#{number}", "a call", "none"
+                        f"{address} made call {number} to the outside and now does not",
+                        address,
+                        f"{address}#{number}",
+                        "a call",
+                        "none",
                     )
                 waiting.finish_effect(wait, value, error)
             case entry.Woke(address):
@@ -138,7 +149,9 @@ class Player:
                 due[0](*due[1:])
             case entry.Released(address):
                 if not waiting.release_agent(address):
-                    raise Diverged(f"{address} waited for room and now does not", address, "", "waiting", "not waiting")
+                    raise Diverged(
+                        f"{address} waited for room and now does not", address, "", "waiting", "not waiting"
+                    )
             case entry.Arrived(source, epoch, first, count, data):
                 cell.arrive(source, epoch, first, count, data)
             case entry.Clock(now):
@@ -148,7 +161,11 @@ class Player:
             case entry.Sent(address, sequence):
                 message = cell.foreign_sends.pop((address, sequence), None)
                 if message is None:
-                    raise Diverged(f"{address} sent {address}#{sequence} before and now has not", address, f"{address}#{sequence}")
+                    raise Diverged(
+                        f"{address} sent {address}#{sequence} before and now has not",
+                        address,
+                        f"{address}#{sequence}",
+                    )
                 cell.pass_on(message)
             case entry.Changed():
                 cell.change_plan()
@@ -177,7 +194,11 @@ class Player:
         if item is None:
             owner = line.address or "the cell"
             raise Diverged(
-                f"{owner} had set timer {line.number} for {line.tick} and now has not", line.address, "", "a timer", "none"
+                f"{owner} had set timer {line.number} for {line.tick} and now has not",
+                line.address,
+                "",
+                "a timer",
+                "none",
             )
         if isinstance(item, Wait):
             self._cell.waiting.ring(line.tick, item)
@@ -243,6 +264,10 @@ def _place_of(message: Message, resident: Resident) -> int | None:
     inbox = resident.inbox
     waiting = () if inbox is None else inbox if isinstance(inbox, deque) else (inbox,)
     for place, candidate in enumerate(waiting):
-        if (candidate.sender, candidate.sequence, candidate.kind) == (message.sender, message.sequence, message.kind):
+        if (candidate.sender, candidate.sequence, candidate.kind) == (
+            message.sender,
+            message.sequence,
+            message.kind,
+        ):
             return place
     return None

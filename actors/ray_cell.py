@@ -23,6 +23,7 @@ from actors.plan import Plan
 from actors.ray_metrics import CellMetrics
 from actors.runtime import GC_THRESHOLDS
 
+
 class RayTransport:
     """Hands packets to cells in other Ray actors."""
 

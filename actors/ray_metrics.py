@@ -19,11 +19,19 @@ class CellMetrics:
     def __init__(self, run: str, cell: str) -> None:
         self._tags = {"run": run, "cell": cell}
         by_role = (*_TAGS, "role")
-        self._messages = metrics.Counter("rayswarm_messages_total", "Messages that agents took", tag_keys=by_role)
-        self._depth = metrics.Gauge("rayswarm_mailbox_depth", "Messages that wait in mailboxes", tag_keys=_TAGS)
-        self._turns = metrics.Gauge("rayswarm_turn_seconds", "Mean time of a turn in the last period", tag_keys=_TAGS)
+        self._messages = metrics.Counter(
+            "rayswarm_messages_total", "Messages that agents took", tag_keys=by_role
+        )
+        self._depth = metrics.Gauge(
+            "rayswarm_mailbox_depth", "Messages that wait in mailboxes", tag_keys=_TAGS
+        )
+        self._turns = metrics.Gauge(
+            "rayswarm_turn_seconds", "Mean time of a turn in the last period", tag_keys=_TAGS
+        )
         self._agents = metrics.Gauge("rayswarm_agents", "Agents that live in the cell", tag_keys=_TAGS)
-        self._dead = metrics.Counter("rayswarm_dead_letters_total", "Messages that were not delivered", tag_keys=_TAGS)
+        self._dead = metrics.Counter(
+            "rayswarm_dead_letters_total", "Messages that were not delivered", tag_keys=_TAGS
+        )
         self._round = metrics.Gauge("rayswarm_round", "The present round, or seconds", tag_keys=_TAGS)
         self._seen: dict[str, int] = {}
 

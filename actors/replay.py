@@ -139,7 +139,9 @@ async def _end(cell: Cell) -> None:
         await asyncio.sleep(0)  # Tasks that stood for turns end.
 
 
-def _cell_to_play(plan: Plan, placement: Placement, number: int, kind: type[Cell] = Cell) -> tuple[Any, Player]:
+def _cell_to_play(
+    plan: Plan, placement: Placement, number: int, kind: type[Cell] = Cell
+) -> tuple[Any, Player]:
     hooks = _Quiet()
     cell = kind(plan, placement, number, hooks)
     player = Player(cell)
@@ -338,7 +340,9 @@ class _SoloPlayer:
             case entry.Finished(who, number, value, error) if who == address:
                 effect = waiting.effects.get((address, number))
                 if effect is None:
-                    raise Diverged(f"{address} made call {number} to the outside before and now has not", address)
+                    raise Diverged(
+                        f"{address} made call {number} to the outside before and now has not", address
+                    )
                 waiting.finish_effect(effect, value, error)
             case entry.Released(who) if who == address:
                 waiting.release_agent(address)
@@ -359,7 +363,9 @@ class _SoloPlayer:
         waiting = self.cell.waiting
         item = waiting.timers.remove(tick, (self._address, number))
         if item is None:
-            raise Diverged(f"{self._address} had set timer {number} for {tick} and now has not", self._address)
+            raise Diverged(
+                f"{self._address} had set timer {number} for {tick} and now has not", self._address
+            )
         if isinstance(item, Wait):
             waiting.ring(tick, item)
         elif isinstance(item, Timer):
@@ -392,8 +398,12 @@ class _Debugger:
     def watch(self, handler: Callable[..., Any]) -> None:
         """Stops when the handler's body begins."""
         code = inspect.unwrap(handler).__code__
-        lines = sorted(line for _, _, line in code.co_lines() if line is not None and line > code.co_firstlineno)
-        problem = self._pdb.set_break(code.co_filename, lines[0] if lines else code.co_firstlineno, temporary=True)
+        lines = sorted(
+            line for _, _, line in code.co_lines() if line is not None and line > code.co_firstlineno
+        )
+        problem = self._pdb.set_break(
+            code.co_filename, lines[0] if lines else code.co_firstlineno, temporary=True
+        )
         if problem:
             raise SwarmError(f"cannot stop in {code.co_qualname}: {problem}")
         self._pdb.reset()
@@ -404,4 +414,3 @@ class _Debugger:
     def rest(self) -> None:
         """Stops watching."""
         sys.settrace(None)
-

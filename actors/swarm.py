@@ -21,7 +21,15 @@ from typing import Any, Self
 import msgspec
 
 from actors.cell import Failure, TrafficRow
-from actors.errors import FAILURES, AgentStopped, CellLost, ConfigurationError, DeadlinePassed, HandlerFailed, SwarmError
+from actors.errors import (
+    FAILURES,
+    AgentStopped,
+    CellLost,
+    ConfigurationError,
+    DeadlinePassed,
+    HandlerFailed,
+    SwarmError,
+)
 from actors.fingerprint import combined
 from actors.host import Harvest, Status
 from actors.link import OUTSIDE_SOURCE, Outgoing
@@ -186,7 +194,9 @@ class Swarm:
             found = msgspec.json.decode(file.read_bytes())
             if found != layout:
                 changed = ", ".join(
-                    f"{key}: {found.get(key)} before, {layout[key]} now" for key in layout if found.get(key) != layout[key]
+                    f"{key}: {found.get(key)} before, {layout[key]} now"
+                    for key in layout
+                    if found.get(key) != layout[key]
                 )
                 raise ConfigurationError(
                     f"{directory} holds the journal of a run with other settings ({changed}). Use the settings of that run to "
@@ -320,7 +330,9 @@ class Swarm:
             messages_sample=sorted(
                 (row for part in parts for row in part.sample), key=lambda r: (r.now, r.sender, r.recipient)
             ),
-            failures=sorted((f for part in parts for f in part.failures), key=lambda f: (f.address, f.message_id)),
+            failures=sorted(
+                (f for part in parts for f in part.failures), key=lambda f: (f.address, f.message_id)
+            ),
             results={name: results[name][2] for name in sorted(results)},
             recoveries=self._recoveries,
         )
@@ -378,7 +390,9 @@ class Swarm:
         if number > self._round:
             self._boundaries = self._next_boundaries()
         self._round = number
-        calls = (self._call(cell, "round", number, self._boundaries[cell]) for cell in range(self.placement.cells))
+        calls = (
+            self._call(cell, "round", number, self._boundaries[cell]) for cell in range(self.placement.cells)
+        )
         self._statuses = list(await asyncio.gather(*calls))
         self._raise_stop_error()
 

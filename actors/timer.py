@@ -59,4 +59,6 @@ class TimerQueue(Generic[Item]):
 
     def pending(self) -> list[tuple[int, Hashable, Item]]:
         """All timers as (tick, key, item), in the order in which they will fire."""
-        return [(tick, key, item) for tick in sorted(self._buckets) for key, item in self._buckets[tick].items()]
+        return [
+            (tick, key, item) for tick in sorted(self._buckets) for key, item in self._buckets[tick].items()
+        ]

@@ -60,7 +60,9 @@ class Wait:
             if error is not None:
                 raise error
             return value
-        if cell.stepping and (not _EAGER_TASKS or cell.spare is None or asyncio.current_task() is cell.stepped_task):
+        if cell.stepping and (
+            not _EAGER_TASKS or cell.spare is None or asyncio.current_task() is cell.stepped_task
+        ):
             try:
                 return (yield self)
             except BaseException:

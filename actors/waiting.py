@@ -130,14 +130,20 @@ class Waiting:
         self.timers.add(wait.tick, key, wait)
         return wait
 
-    def set_timer(self, resident: Resident, duration: float, parts: tuple[Part, ...], *, repeats: bool) -> int:
+    def set_timer(
+        self, resident: Resident, duration: float, parts: tuple[Part, ...], *, repeats: bool
+    ) -> int:
         """Sends parts to the agent itself after a duration; returns a number for `cancel_timer`."""
         if repeats and duration <= 0.0:
             raise SwarmError(f"a period must be more than 0, not {duration}")
         tick = self.tick_after(duration)
         resident.sequence += 1
         number = resident.sequence
-        self.timers.add(tick, (resident.address, number), Timer(resident.address, number, parts, duration if repeats else None))
+        self.timers.add(
+            tick,
+            (resident.address, number),
+            Timer(resident.address, number, parts, duration if repeats else None),
+        )
         self._timer_at[resident.address, number] = tick
         return number
 

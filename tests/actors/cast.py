@@ -79,7 +79,9 @@ class Asker(Agent):
     async def on_message(self, message: Message, context: Context) -> None:
         if isinstance(message.data, dict) and "ask" in message.data:
             try:
-                answer = await context.ask(message.data["ask"], "hello", timeout_s=message.data.get("timeout", 5))
+                answer = await context.ask(
+                    message.data["ask"], "hello", timeout_s=message.data.get("timeout", 5)
+                )
                 context.reply(["answer", answer.text])
             except SwarmError as error:
                 context.reply([error.reason, error.definite, str(error)])

@@ -40,7 +40,10 @@ World = tuple[str, str, int]
 @asynccontextmanager
 async def swarm_in(world: World, **settings: Any) -> AsyncIterator[Swarm]:
     where, schedule, cells = world
-    plan = Plan(**{"roles": ROLES, "schedule": schedule, "cells": cells, "run_id": f"conformance-{schedule}"} | settings)
+    plan = Plan(
+        **{"roles": ROLES, "schedule": schedule, "cells": cells, "run_id": f"conformance-{schedule}"}
+        | settings
+    )
     async with Swarm.local(plan) if where == "local" else Swarm.on_ray(plan, "local", **RAY_OPTIONS) as swarm:
         yield swarm
 
@@ -127,7 +130,9 @@ def test_a_handler_that_raises_fails_its_own_turn_and_nothing_else(shared: Any) 
 
 def test_agents_spawn_ask_and_stop_others(shared: Any) -> None:
     async def check(swarm: Swarm) -> None:
-        totals = await asyncio.gather(*(swarm.ask(f"parent/{n}", 4) for n in range(2)), return_exceptions=True)
+        totals = await asyncio.gather(
+            *(swarm.ask(f"parent/{n}", 4) for n in range(2)), return_exceptions=True
+        )
         if swarm.plan.schedule == "rounds":
             totals = [await swarm.ask(f"parent/{n}", 4) for n in range(2)]
         assert [total.data for total in totals] == [1_004_006] * 2

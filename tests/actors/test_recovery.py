@@ -17,7 +17,11 @@ ROLES = {"gossip": Role(cast.Gossip, count=40, parameters={"peers": 40, "hops": 
 
 
 def gossip_plan(journal: Path | None, **settings: Any) -> Plan:
-    where = None if journal is None else JournalSettings(journal, checkpoint_every=settings.pop("checkpoint_every", 4))
+    where = (
+        None
+        if journal is None
+        else JournalSettings(journal, checkpoint_every=settings.pop("checkpoint_every", 4))
+    )
     return Plan(**{"roles": ROLES, "seed": 3, "cells": 2, "journal": where, "run_id": "recovery"} | settings)
 
 
@@ -124,6 +128,7 @@ def test_cells_killed_on_ray_come_back_with_nothing_lost_or_doubled(tmp_path: Pa
     assert total == [160_000, 8 * sum(range(20_000)), 0]
     assert len(result.recoveries) >= 1
     if schedule == "rounds":
+
         async def unharmed() -> RunResult:
             roles = {"sender": Role(cast.Sender, count=8), "counter": Role(cast.Counter), **ROLES}
             async with Swarm.local(Plan(roles, 3, "rounds", 2)) as swarm:

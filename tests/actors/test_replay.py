@@ -26,7 +26,10 @@ def plan_of(journal: Path, schedule: str, **settings: Any) -> Plan:
         "clockwork": Role(cast.Clockwork),
     }
     where = JournalSettings(journal, checkpoint_every=None)
-    return Plan(**{"roles": roles, "seed": 5, "schedule": schedule, "cells": 2, "journal": where, "fingerprint": True} | settings)
+    return Plan(
+        **{"roles": roles, "seed": 5, "schedule": schedule, "cells": 2, "journal": where, "fingerprint": True}
+        | settings
+    )
 
 
 async def run(plan: Plan) -> RunResult:
@@ -85,7 +88,9 @@ def test_the_first_difference_is_named_by_agent_and_message(tmp_path: Path, sche
     assert alone.value.expected != alone.value.got
 
 
-def test_the_debugger_stops_where_the_agent_takes_the_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_debugger_stops_where_the_agent_takes_the_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = plan_of(tmp_path, "rounds")
     asyncio.run(run(plan))
     # Real pdb, told by its standard input what a person would type.
