@@ -17,7 +17,8 @@ from actors.errors import (
 )
 from actors.message import Kind, Message, Part
 from actors.plan import JournalSettings, Limits, Plan, Role
-from actors.swarm import Progress, RunResult, Swarm
+from actors.run import Progress, RunResult
+from actors.swarm import Swarm
 from actors.task import Artifact, Task, TaskState, TaskStatus
 
 __all__ = [

@@ -28,10 +28,10 @@ class Members(Sequence[str]):
 
     def __init__(self, role: str, count: int | None) -> None:
         self.role = role
-        self.count = count
+        self._count = count
 
     def __len__(self) -> int:
-        return 1 if self.count is None else self.count
+        return 1 if self._count is None else self._count
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -42,13 +42,13 @@ class Members(Sequence[str]):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        return self.role if self.count is None else f"{self.role}/{index % len(self)}"
+        return self.role if self._count is None else f"{self.role}/{index % len(self)}"
 
     def __iter__(self) -> Iterator[str]:
-        return iter((self.role,)) if self.count is None else (f"{self.role}/{n}" for n in range(self.count))
+        return iter((self.role,)) if self._count is None else (f"{self.role}/{n}" for n in range(self._count))
 
     def __repr__(self) -> str:
-        return self.role if self.count is None else f"{self.role}/0..{self.count - 1}"
+        return self.role if self._count is None else f"{self.role}/0..{self._count - 1}"
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,17 @@ class Placement:
         role, _, key = address.partition("/")
         first = self.dedicated.get(role)
         if first is None:
-            return int(key) % self.packed if _is_number(key) else crc32(address.encode()) % self.packed
+            return (int(key) if _is_number(key) else crc32(address.encode())) % self.packed
         size = len(self.members(role))
         return first + (int(key) if _is_number(key) else crc32(address.encode())) % size
 
     def local_members(self, role: str, cell: int) -> Sequence[str]:
         """The declared agents of a role that live in a cell, in order of their numbers."""
         members = self.members(role)
-        if members.count is None or role in self.dedicated:
+        if self.counts[role] is None or role in self.dedicated:
             return [address for address in members if self.cell_of(address) == cell]
         return (
-            [f"{role}/{number}" for number in range(cell, members.count, self.packed)]
+            [f"{role}/{number}" for number in range(cell, len(members), self.packed)]
             if cell < self.packed
             else []
         )
@@ -104,4 +104,4 @@ class Placement:
 
 def _is_number(key: str) -> bool:
     # "07" and "7" must not be two agents in two mailboxes: only the canonical form is a number.
-    return key.isascii() and key.isdigit() and (key[0] != "0" or key == "0")
+    return key.isdecimal() and key.isascii() and (key[0] != "0" or key == "0")

@@ -33,7 +33,7 @@ class Agent:
         """Handles one message. What it raises fails this turn alone: whoever asked gets `HandlerFailed`."""
 
     async def on_failure(self, error: "SwarmError", message: "Message", context: "Context") -> None:
-        """Something this agent sent without asking came back. `message` is the notice; its `reply_to` names what failed."""
+        """Something this agent sent came back. `message` is the notice; its `reply_to` names what failed."""
 
     async def on_stop(self, context: "Context") -> None:
         """Runs once, when the agent is stopped or the swarm ends in good order."""

@@ -91,21 +91,22 @@ def save(
     cell: Cell,
     store: CheckpointStore,
     journal: tuple[int, int] | None,
+    *,
     outgoing: dict[int, Outgoing],
     incoming: dict[int, Incoming],
     boundaries: dict[int, int],
 ) -> None:
     """Takes a checkpoint. No turn may be suspended."""
-    if cell.suspended:
+    if cell.stepper.suspended:
         raise SwarmError(
-            f"cell {cell.number} has {cell.suspended} suspended turns: it cannot be checkpointed now"
+            f"cell {cell.number} has {cell.stepper.suspended} suspended turns: it cannot be checkpointed now"
         )
     cell.measures.fold()
-    for address in cell.dirty if cell.dirty is not None else list(cell.residents):
-        resident = cell.residents.get(address)
+    for address in cell.dirty if cell.dirty is not None else list(cell.mail.residents):
+        resident = cell.mail.residents.get(address)
         if resident is not None:
             rest(resident, store)
-        elif address in cell.stopped:
+        elif address in cell.mail.stopped:
             store.delete(address)
     if cell.dirty is not None:
         cell.dirty.clear()
@@ -115,11 +116,11 @@ def save(
         now=cell.now,
         started=cell.started,
         turns=cell.turns,
-        inboxes={r.address: _inbox(r) for r in cell.residents.values() if r.inbox is not None},
-        next_local=cell.next_local,
-        arrived={source: list(queue) for source, queue in cell.arrived.items() if queue},
-        spawned=cell.spawned,
-        stopped=sorted(cell.stopped),
+        inboxes={r.address: _inbox(r) for r in cell.mail.residents.values() if r.inbox is not None},
+        next_local=cell.mail.next_local,
+        arrived={source: list(queue) for source, queue in cell.mail.arrived.items() if queue},
+        spawned=cell.mail.spawned,
+        stopped=sorted(cell.mail.stopped),
         timers=[(tick, item) for tick, _, item in pending if not isinstance(item, Wait)],
         counts=dict(cell.counts),
         sent_total=cell.sent,
@@ -129,7 +130,7 @@ def save(
         failures=cell.failures,
         sample=cell.sample,
         fingerprint="" if cell.fingerprint is None else f"{cell.fingerprint.total:x}",
-        outboxes=cell.outboxes,
+        outboxes=cell.mail.outboxes,
         sent={peer: link.next_number for peer, link in outgoing.items()},
         unanswered={peer: list(link.unanswered) for peer, link in outgoing.items() if link.unanswered},
         received={source: (link.expected, link.epoch) for source, link in incoming.items()},
@@ -148,14 +149,14 @@ def load(
     state = _decode_state(meta)
     cell.now, cell.started, cell.turns = state.now, state.started, state.turns
     cell.waiting.resting.update(store.addresses())
-    cell.spawned, cell.stopped = state.spawned, set(state.stopped)
+    cell.mail.spawned, cell.mail.stopped = state.spawned, set(state.stopped)
     for address, messages in state.inboxes.items():
-        resident = cell.settle(address)
+        resident = cell.mail.settle(address)
         resident.inbox = messages[0] if len(messages) == 1 else deque(messages)
-        cell.queued += len(messages)
+        cell.mail.queued += len(messages)
         cell.ready.append(resident)
-    cell.next_local = state.next_local
-    cell.arrived = {source: deque(queue) for source, queue in state.arrived.items()}
+    cell.mail.next_local = state.next_local
+    cell.mail.arrived = {source: deque(queue) for source, queue in state.arrived.items()}
     cell.waiting.restore_timers(state.timers)
     cell.counts = Counter(state.counts)
     cell.sent = state.sent_total
@@ -165,7 +166,7 @@ def load(
     cell.results, cell.failures, cell.sample = state.results, state.failures, state.sample
     if cell.fingerprint is not None:
         cell.fingerprint = Fingerprint(int(state.fingerprint or "0", 16))
-    cell.outboxes = state.outboxes
+    cell.mail.outboxes = state.outboxes
     for peer, number in state.sent.items():
         outgoing[peer].next_number = number
         outgoing[peer].unanswered.extend(state.unanswered.get(peer, ()))

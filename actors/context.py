@@ -88,7 +88,7 @@ class Context:
         """
         resident = self._resident
         resident.sequence = sequence = resident.sequence + 1
-        self._cell.route(
+        self._cell.mail.route(
             Message(
                 resident.address,
                 to,
@@ -108,7 +108,7 @@ class Context:
         asked = self.message if to is None else to
         resident = self._resident
         resident.sequence = sequence = resident.sequence + 1
-        self._cell.route(
+        self._cell.mail.route(
             Message(
                 resident.address,
                 asked.sender,
@@ -135,12 +135,13 @@ class Context:
         """Sends a message and waits for its answer.
 
         Raises `DeadlinePassed` after `timeout_s` (in `rounds`, that many rounds; by default `Limits.ask_timeout_s`),
-        `UnknownAddress`, `AgentStopped` or `MailboxFull` if it was not delivered, `HandlerFailed` if its handler raised.
+        `UnknownAddress`, `AgentStopped` or `MailboxFull` if it was not delivered, `HandlerFailed` if its handler
+        raised.
         """
         resident = self._resident
         resident.sequence = sequence = resident.sequence + 1
         wait = self._cell.waiting.expect(resident, sequence, timeout_s)
-        self._cell.route(
+        self._cell.mail.route(
             Message(
                 resident.address,
                 to,
@@ -166,7 +167,7 @@ class Context:
         parts = parts_of(content)
         for neighbour in self.neighbours:
             resident.sequence = sequence = resident.sequence + 1
-            self._cell.route(Message(resident.address, neighbour, sequence, parts))
+            self._cell.mail.route(Message(resident.address, neighbour, sequence, parts))
         return self._cell.waiting.flow(resident)
 
     def spawn(self, role: str, key: str | int | None = None, **parameters: Any) -> str:
@@ -181,14 +182,14 @@ class Context:
         if key is None:
             key = f"{resident.address.replace('/', '.')}.{sequence}"
         address = self._cell.checked_spawn(role, str(key))
-        self._cell.route(Message(resident.address, address, sequence, parts_of(parameters), _START))
+        self._cell.mail.route(Message(resident.address, address, sequence, parts_of(parameters), _START))
         return address
 
     def stop(self, address: str | None = None) -> None:
         """Stops an agent, by default oneself, after the messages that it already has."""
         resident = self._resident
         resident.sequence = sequence = resident.sequence + 1
-        self._cell.route(Message(resident.address, address or resident.address, sequence, (), _STOP))
+        self._cell.mail.route(Message(resident.address, address or resident.address, sequence, (), _STOP))
 
     def sleep(self, duration: float) -> Awaitable[None]:
         """Await it to wait. Other agents run meanwhile."""

@@ -17,21 +17,21 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
     """One line of a journal."""
 
 
-class Took(Entry, tag=0):
+class Took(Entry, frozen=True, tag=0):
     """The agent at `address` began a turn with `message`."""
 
     address: str
     message: Message
 
 
-class Answered(Entry, tag=1):
+class Answered(Entry, frozen=True, tag=1):
     """The ask that `message` answers (by `reply_to`) ended with it, and the agent went on."""
 
     address: str
     message: Message
 
 
-class Fired(Entry, tag=2):
+class Fired(Entry, frozen=True, tag=2):
     """A timer fired: a sleeper or an ask past its deadline went on, or a delayed message set out."""
 
     tick: int
@@ -43,7 +43,7 @@ class Fired(Entry, tag=2):
     """Of a delayed message."""
 
 
-class Finished(Entry, tag=3):
+class Finished(Entry, frozen=True, tag=3):
     """Call number `number` of the agent to the outside world ended, and the agent went on."""
 
     address: str
@@ -53,26 +53,26 @@ class Finished(Entry, tag=3):
     error: str = ""
 
 
-class Woke(Entry, tag=4):
+class Woke(Entry, frozen=True, tag=4):
     """Something of asyncio that the agent awaited by itself was over, and the agent went on."""
 
     address: str
 
 
-class Held(Entry, tag=5):
+class Held(Entry, frozen=True, tag=5):
     """The agent waited for room on the way of its message number `sequence`."""
 
     address: str
     sequence: int
 
 
-class Released(Entry, tag=6):
+class Released(Entry, frozen=True, tag=6):
     """An agent that was held went on."""
 
     address: str
 
 
-class Arrived(Entry, tag=7):
+class Arrived(Entry, frozen=True, tag=7):
     """A batch came from another cell: messages number `first` and on in the stream from `source`."""
 
     source: int
@@ -82,28 +82,28 @@ class Arrived(Entry, tag=7):
     data: bytes
 
 
-class Clock(Entry, tag=8):
+class Clock(Entry, frozen=True, tag=8):
     """Turns from here on saw this time, in seconds since the run began."""
 
     now: float
 
 
-class Began(Entry, tag=9):
+class Began(Entry, frozen=True, tag=9):
     """A round began; it delivers what each source had sent before the given stream numbers."""
 
     round: int
     boundaries: dict[int, int]
 
 
-class Started(Entry, tag=10):
+class Started(Entry, frozen=True, tag=10):
     """The agents that act by themselves were started."""
 
 
-class Changed(Entry, tag=11):
+class Changed(Entry, frozen=True, tag=11):
     """From here on the cell follows its plan, not the one before it: the run was forked here."""
 
 
-class Sent(Entry, tag=12):
+class Sent(Entry, frozen=True, tag=12):
     """A task of asyncio's own, which the agent at `address` had made, sent the agent's message number `sequence`."""
 
     address: str

@@ -42,7 +42,7 @@ class DeadlinePassed(SwarmError):
 
 
 class HandlerFailed(SwarmError):
-    """The handler of the recipient raised. What it did before that stands. The text names agent and message and holds the traceback."""
+    """The recipient's handler raised; what it did before stands. The text has agent, message id and traceback."""
 
     definite = False
     reason = "handler failed"

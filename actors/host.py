@@ -6,33 +6,35 @@ loop.
 Rules:
 * Nothing leaves the cell before the entries that it follows from are committed to the journal.
 * A packet is answered when it is committed. While more messages wait in the cell than it may hold, and it gets on with
-  them, answers are withheld: that is what slows down its senders. A cell whose agents all wait for room answers at once,
-  else two cells that are full could wait for one another for ever.
+  them, answers are withheld: that is what slows down its senders. A cell whose agents all wait for room answers at
+  once, else two cells that are full could wait for one another for ever.
 * The host of a restarted cell reads its checkpoint, plays its journal from there, and goes on.
 """
 
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from actors import checkpoint
 from actors.address import Placement
-from actors.cell import STOP_SENDER, Cell, Failure, TrafficRow
+from actors.cell import Cell
 from actors.entry import Arrived, decode_entries, encode_entries
 from actors.errors import InvalidContent, SwarmError
 from actors.journal import JournalWriter, Position, TornTail, read_journal
-from actors.link import Incoming, Outgoing, Packet, StaleEpoch
-from actors.measure import Sum
+from actors.link import Incoming, Packet
+from actors.links import Links, Transport
+from actors.mail import STOP_SENDER
 from actors.message import Kind, Message
 from actors.plan import Plan
 from actors.player import Player
 from actors.resident import Resident
 from actors.state import capture, encode_state
+from actors.status import Harvest, Status
 from actors.store import CheckpointStore
 from actors.turn import Wait
 from actors.waiting import TICKS_PER_S
@@ -44,67 +46,6 @@ _LOOP_TICKS = 5
 _RETRY_S = (0.01, 1.0)
 
 
-class Transport(Protocol):
-    """How packets reach other cells. May lose, repeat and disorder them; may raise."""
-
-    async def send(self, cell: int, source: int, epoch: int, packet: Packet) -> int:
-        """Delivers a packet; returns the receiver's answer, the number of the first message that it has not."""
-
-
-class Status(msgspec.Struct, frozen=True):
-    """How a cell does."""
-
-    cell: int
-    epoch: int
-    now: float
-    ready: int
-    queued: int
-    suspended: int
-    agents: int
-    turns: int
-    sent: dict[int, int]
-    """To each peer, the number of messages packed so far."""
-    received: dict[int, int]
-    outboxes: int
-    unanswered: int
-    next_tick: int | None
-    outside: bool
-    pending_local: int
-    counts: dict[str, int]
-    measures: dict[str, tuple[int, Sum]] = {}
-    """Of each measure its last time here, and what was recorded then."""
-    stop_error: str | None = None
-    recovered_entries: int = 0
-    recovery_s: float = 0.0
-    torn_bytes: int = 0
-
-    @property
-    def quiet(self) -> bool:
-        """True if nothing will happen here unless something arrives."""
-        return not (
-            self.ready
-            or self.outboxes
-            or self.unanswered
-            or self.next_tick is not None
-            or self.outside
-            or self.pending_local
-        )
-
-
-class Harvest(msgspec.Struct):
-    """What a cell leaves at the end of a run."""
-
-    agents: int
-    turns: int
-    counts: dict[str, int]
-    traffic: dict[tuple[str, str], int]
-    sums: dict[tuple[int, str], Sum]
-    results: dict[str, tuple[float, str, Any]]
-    failures: list[Failure]
-    sample: list[TrafficRow]
-    fingerprint: int | None
-
-
 class Host:
     """Runs one cell."""
 
@@ -114,12 +55,8 @@ class Host:
         self.epoch = 1
         self.busy_s = 0.0
         """Seconds spent in turns."""
-        self._transport = transport
         self._player: Player | None = None
-        limit = plan.limits.packet_bytes
-        self._outgoing = {peer: Outgoing(limit) for peer in range(placement.cells) if peer != number}
-        self._incoming: dict[int, Incoming] = {}
-        self._in_flight = dict.fromkeys(self._outgoing, 0)
+        self.links = Links(self, transport)
         self._journal: JournalWriter | None = None
         self._store: CheckpointStore | None = None
         self._wake = asyncio.Event()
@@ -163,16 +100,14 @@ class Host:
             player.finish()
             for wait in list(self.cell.waiting.effects.values()):
                 self.run_effect(wait)
-        for peer, link in self._outgoing.items():
-            for packet in list(link.unanswered):
-                self._send(peer, packet)
+        self.links.send_again()
         return self.status()
 
     async def _recover(self, folder: Path) -> None:
         assert self._store is not None
         began = time.monotonic()
         self.cell.dirty = set()
-        state = checkpoint.load(self.cell, self._store, self._outgoing, self._incoming)
+        state = checkpoint.load(self.cell, self._store, self.links.outgoing, self.links.incoming)
         start = None
         if state is not None:
             start = None if state.journal is None else Position(*state.journal)
@@ -183,16 +118,10 @@ class Host:
             await player.play(entries)
             for line in entries:
                 if isinstance(line, Arrived):
-                    self._incoming[line.source] = Incoming(line.first + line.count, line.epoch)
-            self._pack_all()
+                    self.links.incoming[line.source] = Incoming(line.first + line.count, line.epoch)
+            self.links.pack_all()
         self._recovered = player.played
         self._recovery_s = time.monotonic() - began
-
-    def _pack_all(self) -> None:
-        for peer, link in self._outgoing.items():
-            outbox = self.cell.outboxes[peer]
-            while outbox:
-                link.pack(outbox)
 
     def begin(self) -> None:
         """Starts the agents that act by themselves, once; in `free`, begins to run."""
@@ -206,14 +135,14 @@ class Host:
         cell = self.cell
         idle = [
             resident
-            for resident in cell.residents.values()
+            for resident in cell.mail.residents.values()
             if resident.role.stops and resident.agent is not None and resident.turn is None
         ]
         for resident in idle:
-            cell.deliver(Message(STOP_SENDER, resident.address, 0, (), Kind.STOP))
+            cell.mail.deliver(Message(STOP_SENDER, resident.address, 0, (), Kind.STOP))
         # Others may be busy for ever, in a run that was ended by a limit: it is those told to stop that are waited for.
         while idle and cell.burst(BURST_TURNS):
-            while idle and idle[-1].address not in cell.residents:
+            while idle and idle[-1].address not in cell.mail.residents:
                 idle.pop()
             await asyncio.sleep(0)
 
@@ -244,17 +173,18 @@ class Host:
             epoch=self.epoch,
             now=cell.now,
             ready=len(cell.ready),
-            queued=cell.queued,
-            suspended=cell.suspended,
-            agents=len(cell.residents) + len(cell.waiting.resting),
+            queued=cell.mail.queued,
+            suspended=cell.stepper.suspended,
+            agents=len(cell.mail.residents) + len(cell.waiting.resting),
             turns=cell.turns,
-            sent={peer: link.next_number for peer, link in list(self._outgoing.items())},
-            received={source: link.expected for source, link in list(self._incoming.items())},
-            outboxes=sum(map(len, cell.outboxes)),
-            unanswered=sum(len(link.unanswered) for link in self._outgoing.values()),
+            sent={peer: link.next_number for peer, link in list(self.links.outgoing.items())},
+            received={source: link.expected for source, link in list(self.links.incoming.items())},
+            outboxes=sum(map(len, cell.mail.outboxes)),
+            unanswered=sum(len(link.unanswered) for link in self.links.outgoing.values()),
             next_tick=cell.waiting.timers.next_tick(),
             outside=cell.waiting.outside(),
-            pending_local=len(cell.next_local) + sum(len(queue) for queue in list(cell.arrived.values())),
+            pending_local=len(cell.mail.next_local)
+            + sum(len(queue) for queue in list(cell.mail.arrived.values())),
             counts=cell.all_counts(),
             measures=cell.measures.latest(),
             stop_error=cell.stop_error
@@ -272,7 +202,7 @@ class Host:
         if cell.fingerprint is not None:
             total = self._final_fingerprint()
         return Harvest(
-            agents=len(cell.residents.keys() | cell.waiting.resting),
+            agents=len(cell.mail.residents.keys() | cell.waiting.resting),
             turns=cell.turns,
             counts=cell.all_counts(),
             traffic=cell.traffic(),
@@ -287,12 +217,12 @@ class Host:
         cell = self.cell
         assert cell.fingerprint is not None
         final = type(cell.fingerprint)(cell.fingerprint.total)
-        for resident in cell.residents.values():
+        for resident in cell.mail.residents.values():
             if resident.turns or resident.agent is not None:
                 final.state(
                     resident.address, resident.sequence, resident.turns, resident.draws, _captured(resident)
                 )
-        for address in cell.waiting.resting - cell.residents.keys():
+        for address in cell.waiting.resting - cell.mail.residents.keys():
             resident = Resident(address, cell.roles[address.partition("/")[0]])
             assert self._store is not None
             checkpoint.wake(resident, self._store)
@@ -319,7 +249,7 @@ class Host:
     def run_effect(self, wait: Wait) -> None:
         """Calls the outside world for an agent; not while a journal is played, which has the result."""
         if self._player is None:
-            self._spawn(self._run_effect(wait))
+            self.spawn(self._run_effect(wait))
 
     async def _run_effect(self, wait: Wait) -> None:
         function, arguments = wait.effect
@@ -345,9 +275,9 @@ class Host:
                 if cell.ready or (tick is not None and tick <= now * TICKS_PER_S):
                     cell.set_clock(now)
                     for message in cell.waiting.fire(int(cell.now * TICKS_PER_S)):
-                        cell.deliver(message)
+                        cell.mail.deliver(message)
                 more = self._burst()
-                self._flush(everything=not more)
+                self.links.flush(everything=not more)
                 self._progress.set()
                 self._look_after()
                 if more:
@@ -383,19 +313,19 @@ class Host:
         cell = self.cell
         if number < cell.now:
             return msgspec.structs.replace(self.status(), now=float(number), sent=dict(self._sent_before))
-        while any(self._link_from(source).expected < boundary for source, boundary in boundaries.items()):
+        while any(self.links.source(source).expected < boundary for source, boundary in boundaries.items()):
             self._raise_error()
             self._progress.clear()
             await self._progress.wait()
         if number > cell.now:
-            self._sent_before = {peer: link.next_number for peer, link in self._outgoing.items()}
+            self._sent_before = {peer: link.next_number for peer, link in self.links.outgoing.items()}
             self._boundaries = boundaries
             cell.begin_round(number, boundaries)
         else:
             for message in cell.waiting.fire(number):
-                cell.deliver(message)
+                cell.mail.deliver(message)
         await self._finish_round()
-        self._flush(everything=True)
+        self.links.flush(everything=True)
         self.commit()
         settings = self.plan.journal
         if settings is not None and settings.checkpoint_every and number % settings.checkpoint_every == 0:
@@ -407,7 +337,7 @@ class Host:
         cell = self.cell
         while True:
             while self._burst():
-                self._flush(everything=False)
+                self.links.flush(everything=False)
                 await asyncio.sleep(0)
                 self._raise_error()
             if cell.waiting.bridged:
@@ -418,7 +348,7 @@ class Host:
                 continue
             if not cell.waiting.outside():
                 return
-            self._flush(everything=False)
+            self.links.flush(everything=False)
             self._wake.clear()
             await self._wake.wait()
 
@@ -427,24 +357,24 @@ class Host:
         settings, limit = self.plan.journal, self.plan.limits.resident_agents
         if settings is not None and settings.checkpoint_every and not self.cell.rounds:
             due = self._checkpointed + settings.checkpoint_every * 1000
-            if self.cell.turns >= due and not self.cell.suspended:
+            if self.cell.turns >= due and not self.cell.stepper.suspended:
                 self._checkpoint()
-        if limit is not None and len(self.cell.residents) > limit + limit // 10:
-            self._put_to_rest(len(self.cell.residents) - limit)
+        if limit is not None and len(self.cell.mail.residents) > limit + limit // 10:
+            self._put_to_rest(len(self.cell.mail.residents) - limit)
 
     def _put_to_rest(self, count: int) -> None:
         assert self._store is not None
         cell = self.cell
-        idle = [r for r in cell.residents.values() if r.turn is None and r.inbox is None]
+        idle = [r for r in cell.mail.residents.values() if r.turn is None and r.inbox is None]
         for resident in idle[:count]:
             checkpoint.rest(resident, self._store)
             cell.waiting.resting.add(resident.address)
-            del cell.residents[resident.address]
+            del cell.mail.residents[resident.address]
             if cell.dirty is not None:
                 cell.dirty.discard(resident.address)
 
     def _checkpoint(self) -> None:
-        if self._store is None or self.cell.suspended or self._journal is None:
+        if self._store is None or self.cell.stepper.suspended or self._journal is None:
             return
         self.commit()
         # The checkpoint is on the disk at once; the journal that it points into must be there before.
@@ -452,91 +382,56 @@ class Host:
         self._checkpointed = self.cell.turns
         at = self._journal.position
         checkpoint.save(
-            self.cell, self._store, (at.segment, at.offset), self._outgoing, self._incoming, self._boundaries
+            self.cell,
+            self._store,
+            (at.segment, at.offset),
+            outgoing=self.links.outgoing,
+            incoming=self.links.incoming,
+            boundaries=self._boundaries,
         )
 
     def commit(self) -> None:
         """Writes the entries since the last commit to the journal."""
         log = self.cell.log
         if log and self._journal is not None:
-            self._journal.append(encode_entries(log))
+            try:
+                self._journal.append(encode_entries(log))
+            except SwarmError as error:
+                self.fail(error)
+                raise
             log.clear()
 
     # --- links -------------------------------------------------------------------------------------------------
 
-    def _flush(self, *, everything: bool) -> None:
-        """Sends what is in the outboxes, as far as the peers' credit goes; small packets only if little is in flight."""
-        cell, limits = self.cell, self.plan.limits
-        if cell.log is not None and len(cell.log) > _COMMIT_ENTRIES:
-            self.commit()
-        for peer, link in self._outgoing.items():
-            outbox = cell.outboxes[peer]
-            while outbox:
-                credit = (
-                    limits.packets_in_flight
-                    if len(outbox) >= link.full_packet
-                    else _SMALL_IN_FLIGHT * everything
-                )
-                if self._in_flight[peer] >= credit and not cell.rounds:
-                    break
-                if cell.rounds and not everything and len(outbox) < link.full_packet:
-                    break
-                self.commit()
-                self._send(peer, link.pack(outbox))
-            if cell.waiting.holds() and len(outbox) < limits.outbox_messages // 2:
-                cell.waiting.make_room(peer)
-
-    def _send(self, peer: int, packet: Packet) -> None:
-        self._in_flight[peer] += 1
-        self._spawn(self._send_until_answered(peer, packet))
-
-    async def _send_until_answered(self, peer: int, packet: Packet) -> None:
-        link, pause = self._outgoing[peer], _RETRY_S[0]
-        try:
-            while not self._closing:
-                try:
-                    answer = await self._transport.send(peer, self.cell.number, self.epoch, packet)
-                except StaleEpoch as error:
-                    self._error = error
-                    self._closing = True
-                    return
-                except Exception:
-                    # The packet may or may not have arrived; the receiver drops what it has. Try until told to stop.
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, _RETRY_S[1])
-                    continue
-                link.answered(answer)
-                if answer >= packet.end:
-                    return
-                # It came early: what is missing before it is on its way, and that answer will cover this packet.
-                if not link.unanswered or packet.end <= link.unanswered[0].first:
-                    return
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _RETRY_S[1])
-                if packet not in link.unanswered:
-                    return
-        finally:
-            self._in_flight[peer] -= 1
-            self._progress.set()
-            self._wake.set()
-
-    def _link_from(self, source: int) -> Incoming:
-        return self._incoming.setdefault(source, Incoming())
-
     async def deliver(self, source: int, epoch: int, packet: Packet) -> int:
         """Takes a packet from another cell; answers when it is committed and the cell can take more."""
         self._raise_error()
-        link = self._link_from(source)
-        for part in link.accept(epoch, packet):
-            self.cell.arrive(source, epoch, part.first, part.count, part.data)
+        expected = self.links.take(source, epoch, packet)
         self.commit()
         self._wake.set()
         self._progress.set()
         cell, limit = self.cell, self.plan.limits.inbox_messages
-        while cell.queued > limit and not cell.rounds and cell.ready and not self._closing:
+        while cell.mail.queued > limit and not cell.rounds and cell.ready and not self._closing:
             self._progress.clear()
             await self._progress.wait()
-        return link.expected
+        return expected
+
+    def packet_answered(self) -> None:
+        """A peer has answered a packet."""
+        self._progress.set()
+        self._wake.set()
+
+    def fail(self, error: BaseException) -> None:
+        """The cell cannot go on."""
+        self._error = error
+        self._closing = True
+        self._progress.set()
+        self._wake.set()
+
+    @property
+    def closing(self) -> bool:
+        """True once the cell ends."""
+        return self._closing
 
     def answered(self, sequence: int) -> None:
         """A message from outside has its answer."""
@@ -545,7 +440,7 @@ class Host:
 
     def take_answer(self, sequence: int) -> Message | None:
         """The answer to message number `sequence` from outside, once, if it is there."""
-        return self.cell.answers.pop(sequence, None)
+        return self.cell.mail.answers.pop(sequence, None)
 
     async def answer_to(self, sequence: int) -> Message:
         """Waits for the answer to message number `sequence` from outside."""
@@ -565,7 +460,7 @@ class Host:
         if self._error is not None:
             raise SwarmError(f"cell {self.cell.number}: {self._error}") from self._error
 
-    def _spawn(self, work: Awaitable[None]) -> None:
+    def spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -592,6 +487,3 @@ def _next_epoch(folder: Path) -> int:
     fresh.write_text(str(epoch))
     fresh.replace(file)
     return epoch
-
-
-Progress = Callable[[Status], None]

@@ -153,14 +153,14 @@ def parts_of(content: Content) -> tuple[Part, ...]:
     kind = type(content)
     if kind is str:
         return (Part("text", content),)
-    if kind is bool or kind is float or content is None:
-        return (Part("data", content),)
     if kind is int:
         if -0x8000000000000000 <= content <= 0xFFFFFFFFFFFFFFFF:  # type: ignore[operator]  # content is an int here
             return (Part("data", content),)
         raise InvalidContent(
-            f"cannot send the integer {content}: it needs more than 64 bits. Send it as text."
+            f"cannot send the integer {content!r}: it needs more than 64 bits. Send it as text."
         )
+    if content is None or kind is float or kind is bool:
+        return (Part("data", content),)
     if kind is bytes:
         return (Part("raw", content),)
     if isinstance(content, Part):

@@ -39,7 +39,7 @@ class Limits:
     mailbox_messages: int = 1_000_000
     """Messages that may wait for one agent; the next is refused with `MailboxFull`."""
     inbox_messages: int = 50_000
-    """Messages that may wait in a cell before it stops acknowledging batches from other cells, whose senders then wait."""
+    """Messages that may wait in a cell before it stops acknowledging batches, so that their senders wait."""
     outbox_messages: int = 50_000
     """Messages that may wait in a cell for another before their senders' next turns are held back."""
     packet_bytes: int = 100_000
@@ -66,9 +66,9 @@ class JournalSettings:
     segment_bytes: int = 256 * 2**20
     """Size at which a new file is begun."""
     sync: Literal["process", "disk"] = "process"
-    """What a commit survives: the death of the process, or (by fsync, a few ms each) of the machine."""
+    """What a commit survives: the death of the process, or (by fsync, some ms each) of the machine."""
     checkpoint_every: int | None = 1000
-    """Rounds, or in `free` thousands of turns, between checkpoints of a cell. None: none, recovery replays everything."""
+    """Rounds, or in `free` thousands of turns, between checkpoints of a cell. None: recovery replays everything."""
 
 
 @dataclass(frozen=True)

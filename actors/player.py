@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from actors import entry
-from actors.cell import STOP_SENDER, Cell
+from actors.cell import Cell
 from actors.errors import SwarmError
+from actors.mail import STOP_SENDER
 from actors.message import Message
 from actors.resident import Resident
-from actors.waiting import Wait
+from actors.turn import Wait
 
 _PATIENCE = 2000
 _PAUSE_S = 0.005
@@ -62,7 +63,7 @@ class Player:
         patience = _PATIENCE
         while self._entries:
             before = self.played
-            with self._cell.entered():
+            with self._cell.stepper.entered():
                 self._play_on()
             if not self._entries:
                 return
@@ -88,7 +89,7 @@ class Player:
     def _fits(self, line: entry.AnyEntry) -> bool:
         match line:
             case entry.Took(address, message):
-                resident = self._cell.residents.get(address)
+                resident = self._cell.mail.residents.get(address)
                 return message.sender == STOP_SENDER or (
                     resident is not None and _place_of(message, resident) is not None
                 )
@@ -101,7 +102,7 @@ class Player:
             case entry.Woke(address):
                 return address in self._woken
             case entry.Sent(address, sequence):
-                return (address, sequence) in self._cell.foreign_sends
+                return (address, sequence) in self._cell.mail.foreign_sends
             case _:
                 return True
 
@@ -119,9 +120,9 @@ class Player:
         cell, waiting = self._cell, self._cell.waiting
         match line:
             case entry.Took(address, message):
-                resident = cell.residents.get(address)
+                resident = cell.mail.residents.get(address)
                 if message.sender == STOP_SENDER:
-                    cell.deliver(message)
+                    cell.mail.deliver(message)
                 self._take_from_inbox(resident, address, message)
                 assert resident is not None
                 cell.take(resident, message)
@@ -153,20 +154,20 @@ class Player:
                         f"{address} waited for room and now does not", address, "", "waiting", "not waiting"
                     )
             case entry.Arrived(source, epoch, first, count, data):
-                cell.arrive(source, epoch, first, count, data)
+                cell.mail.arrive(source, epoch, first, count, data)
             case entry.Clock(now):
                 cell.now = now
             case entry.Began(number, boundaries):
                 cell.begin_round(number, boundaries, self._fire_round)
             case entry.Sent(address, sequence):
-                message = cell.foreign_sends.pop((address, sequence), None)
-                if message is None:
+                sent = cell.mail.foreign_sends.pop((address, sequence), None)
+                if sent is None:
                     raise Diverged(
                         f"{address} sent {address}#{sequence} before and now has not",
                         address,
                         f"{address}#{sequence}",
                     )
-                cell.pass_on(message)
+                cell.mail.pass_on(sent)
             case entry.Changed():
                 cell.change_plan()
             case entry.Started():
@@ -205,7 +206,7 @@ class Player:
         else:
             message = self._cell.waiting.carry_out(line.tick, item)
             if message is not None:
-                self._cell.deliver(message)
+                self._cell.mail.deliver(message)
 
     def _sort_ready(self) -> None:
         # The journal, not the queue, says who is next; what is due waits here under its name.
@@ -216,7 +217,7 @@ class Player:
                 continue
             if item[0] == cell.waiting.answered:
                 self._answers[item[1].key] = item
-            elif item[0] == cell.go_on:
+            elif item[0] == cell.stepper.go_on:
                 self._woken[item[1].resident.address] = item
 
     def _take_from_inbox(self, resident: Resident | None, address: str, message: Message) -> None:
@@ -224,11 +225,15 @@ class Player:
         if resident is None or place is None:
             raise self._missing(address, message)
         inbox = resident.inbox
-        waiting = inbox if isinstance(inbox, deque) else deque((inbox,))
-        self._compare(address, message, waiting[place])
-        del waiting[place]
-        resident.inbox = waiting or None
-        self._cell.queued -= 1
+        if isinstance(inbox, deque):
+            self._compare(address, message, inbox[place])
+            del inbox[place]
+            resident.inbox = inbox or None
+        else:
+            assert inbox is not None
+            self._compare(address, message, inbox)
+            resident.inbox = None
+        self._cell.mail.queued -= 1
 
     def _compare(self, address: str, expected: Message, got: Message) -> None:
         if expected != got:
@@ -242,13 +247,13 @@ class Player:
             )
 
     def _missing(self, address: str, message: Message) -> Diverged:
-        text = f"{message.sender} sent {message.message_id} to {address} before and now has not:\n  expected {message}\n  got      nothing"
+        text = f"{message.sender} sent {message.message_id} to {address} before and now has not"
         return Diverged(text, message.sender, message.message_id, repr(message), "nothing")
 
     def finish(self) -> None:
         """The journal is at its end: the cell goes on by itself with what is left."""
         cell = self._cell
-        for resident in cell.residents.values():
+        for resident in cell.mail.residents.values():
             if resident.inbox is not None and resident.turn is None:
                 cell.ready.append(resident)
         cell.ready.extend(self._answers.values())

@@ -1,7 +1,8 @@
 """A cell in a Ray actor.
 
-Ray gives the process, its restart and the call; order, exactly-once delivery and recovery are the host's (`actors/host.py`
-and `actors/link.py`): Ray keeps no order between calls of an async actor, and its own retries run calls twice.
+Ray gives the process, its restart and the call; order, exactly-once delivery and recovery are the host's
+(`actors/host.py`, `actors/link.py`): Ray keeps no order between calls of an async actor, and its own retries run calls
+twice.
 
 The class is plain: `actors/ray_runtime.py` makes it an actor. Status and stop have a thread of their own (Ray's
 concurrency group `control`), so they are answered while the cell is busy.
@@ -11,17 +12,19 @@ import asyncio
 import gc
 import logging
 import os
+import threading
 from typing import Any
 
 import ray
 
 from actors.address import Placement
-from actors.host import Host, Status
+from actors.host import Host
 from actors.link import Packet
 from actors.message import Message
 from actors.plan import Plan
 from actors.ray_metrics import CellMetrics
 from actors.runtime import GC_THRESHOLDS
+from actors.status import Status
 
 
 class RayTransport:
@@ -34,7 +37,7 @@ class RayTransport:
 
     async def send(self, cell: int, source: int, epoch: int, packet: Packet) -> int:
         """Delivers in one actor call."""
-        handle = self._handles.get(cell)
+        handle: Any = self._handles.get(cell)
         if handle is None:
             handle = await asyncio.to_thread(ray.get_actor, self._names[cell], self._namespace)
             self._handles[cell] = handle
@@ -52,6 +55,9 @@ class RayCell:
         self._number = number
         self._names = names
         self._host: Host | None = None
+        self._ready = (
+            threading.Event()
+        )  # The control thread waits on it: an event of asyncio's is one loop's.
         self._opening: asyncio.Lock | None = None
         self._metrics: CellMetrics | None = None
         self._metrics_task: asyncio.Task[None] | None = None
@@ -76,6 +82,7 @@ class RayCell:
                 self._metrics = CellMetrics(self._plan.run_id, self._names[self._number])
                 self._metrics_task = asyncio.create_task(self._metrics.keep(host))
                 self._host = host
+                self._ready.set()
         return self._host
 
     async def open(self) -> Status:
@@ -120,8 +127,8 @@ class RayCell:
 
     async def status(self) -> Status:
         """How the cell does. In a thread of its own."""
-        while self._host is None:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(self._ready.wait)
+        assert self._host is not None
         return self._host.status()
 
     async def process_id(self) -> int:

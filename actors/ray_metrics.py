@@ -54,8 +54,8 @@ class CellMetrics:
         turns = self._growth("turns", cell.turns)
         busy_us = self._growth("busy", int(host.busy_s * 1e6))
         self._turns.set(busy_us / 1e6 / turns if turns else 0.0, tags=self._tags)
-        self._depth.set(cell.queued, tags=self._tags)
-        self._agents.set(len(cell.residents) + len(cell.waiting.resting), tags=self._tags)
+        self._depth.set(cell.mail.queued, tags=self._tags)
+        self._agents.set(len(cell.mail.residents) + len(cell.waiting.resting), tags=self._tags)
         self._round.set(cell.now, tags=self._tags)
 
     def _growth(self, name: str, value: int) -> int:

@@ -46,8 +46,10 @@ class RayRuntime:
         packed = self._plan.cells or self._cpus()
         self.placement = self._plan.placement(packed, dedicated)
         names = cell_names(self.placement)
-        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-        actor = ray.remote(concurrency_groups={"control": 2})(_with_control_methods())
+        alive = ray.nodes()  # type: ignore[no-untyped-call]  # Ray leaves it untyped
+        nodes = [node["NodeID"] for node in alive if node["Alive"]]
+        remote: Any = ray.remote  # Its types know nothing of concurrency groups.
+        actor = remote(concurrency_groups={"control": 2})(_with_control_methods())
         namespace = f"rayswarm/{self._plan.run_id}"
         for number, name in enumerate(names):
             options = self._options_of(number, nodes)
@@ -57,7 +59,8 @@ class RayRuntime:
                 )
             except ValueError as error:
                 raise ConfigurationError(
-                    f"run {self._plan.run_id!r} is in use on this cluster: {error}. Give the plan another run_id, or wait for it to end."
+                    f"run {self._plan.run_id!r} is in use on this cluster: {error}. "
+                    f"Give the plan another run_id, or wait for it to end."
                 ) from error
             self._actors.append(handle)
 
@@ -74,16 +77,17 @@ class RayRuntime:
                     self._owns_ray = address == "local" or not _joined_existing()
             except (ConnectionError, RayError, ValueError) as error:
                 raise ConfigurationError(
-                    f"cannot use the Ray cluster at {address or 'this machine'}: {error}. Give address='local' to start one here."
+                    f"cannot use the Ray cluster at {address or 'this machine'}: {error}. "
+                    f"Give address='local' to start one here."
                 ) from error
             self._leave = True
         else:
             self._leave = False
-        url = ray._private.worker.get_dashboard_url()
+        url = ray._private.worker.get_dashboard_url()  # type: ignore[no-untyped-call]  # as above
         self.dashboard = f"http://{url}" if url else None
 
     def _cpus(self) -> int:
-        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+        return max(1, int(_resources().get("CPU", 1)))
 
     def _options_of(self, number: int, nodes: list[str]) -> dict[str, Any]:
         restarts = self._plan.limits.restarts if self._plan.journal is not None else 0
@@ -172,6 +176,11 @@ def _with_control_methods() -> type[RayCell]:
     for name in _CONTROL:
         setattr(Cell, name, ray.method(concurrency_group="control")(getattr(RayCell, name)))
     return Cell
+
+
+def _resources() -> dict[str, float]:
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray leaves it untyped
+    return resources
 
 
 def _joined_existing() -> bool:

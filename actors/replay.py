@@ -4,9 +4,9 @@
 `replay_agent` does so for one agent alone, from its own lines of the journal, and can stop in the debugger where it
 takes a message.
 
-What is compared: each message when it is taken (against the sender in the same cell, made again), and each batch between
-cells (against the sending cell, made again). A message that nobody took, since the run ended or a fault lost it, is not
-in any journal and is not compared.
+What is compared: each message when it is taken (against the sender in the same cell, made again), and each batch
+between cells (against the sending cell, made again). A message that nobody took, since the run ended or a fault lost
+it, is not in any journal and is not compared.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from actors.errors import ConfigurationError, SwarmError
 from actors.fingerprint import combined
 from actors.host import cell_folder
 from actors.journal import read_journal
+from actors.mail import Mail
 from actors.message import Kind, Message, decode_batch
 from actors.plan import Plan
 from actors.player import Diverged, Player
@@ -35,7 +36,6 @@ from actors.resident import Resident
 from actors.state import capture
 from actors.turn import Turn, Wait
 from actors.waiting import Timer
-
 
 _LOOP_TICKS = 8
 
@@ -94,7 +94,8 @@ def placement_in(journal: Path, plan: Plan) -> Placement:
     placement = plan.placement(layout["packed"], dedicated)
     if placement.cells != layout["cells"]:
         raise ConfigurationError(
-            f"{journal} was written by {layout['cells']} cells, but the plan makes {placement.cells}: use the settings of that run."
+            f"{journal} was written by {layout['cells']} cells, but the plan makes {placement.cells}: "
+            f"use the settings of that run."
         )
     return placement
 
@@ -139,14 +140,10 @@ async def _end(cell: Cell) -> None:
         await asyncio.sleep(0)  # Tasks that stood for turns end.
 
 
-def _cell_to_play(
-    plan: Plan, placement: Placement, number: int, kind: type[Cell] = Cell
-) -> tuple[Any, Player]:
+def _cell_to_play(plan: Plan, placement: Placement, number: int) -> tuple[Any, Player]:
     hooks = _Quiet()
-    cell = kind(plan, placement, number, hooks)
-    player = Player(cell)
-    if kind is Cell:
-        hooks.player = player
+    cell = Cell(plan, placement, number, hooks)
+    hooks.player = player = Player(cell)
     return cell, player
 
 
@@ -161,36 +158,39 @@ def _arrived(journal: Path, cell: int, source: int) -> Iterator[Message]:
 
 def _compare_outbox(cell: Cell, peer: int, stream: Iterator[Message]) -> int:
     compared = 0
-    for got in cell.outboxes[peer]:
+    for got in cell.mail.outboxes[peer]:
         expected = next(stream, None)
         if expected is None:
             break  # It was on its way when the run ended.
         if got != expected:
             raise Diverged(
-                f"{got.sender} now sends another message to {got.recipient} than before:\n  expected {expected}\n  got      {got}",
+                f"{got.sender} now sends another message to {got.recipient} than before:\n"
+                f"  expected {expected}\n  got      {got}",
                 got.sender,
                 expected.message_id,
                 repr(expected),
                 repr(got),
             )
         compared += 1
-    cell.outboxes[peer].clear()
+    cell.mail.outboxes[peer].clear()
     return compared
 
 
 def _with_final_states(cell: Cell) -> int:
     assert cell.fingerprint is not None
-    for resident in cell.residents.values():
+    for resident in cell.mail.residents.values():
         if resident.turns or resident.agent is not None:
             state = b"" if resident.agent is None else capture(resident.agent)
             cell.fingerprint.state(resident.address, resident.sequence, resident.turns, resident.draws, state)
     return cell.fingerprint.total
 
 
-class _Solo(Cell):
-    """A cell in which one agent lives; what it sends is kept, not delivered."""
+class _KeptMail(Mail):
+    """The mail of a cell in which one agent lives: what it sends is kept, not delivered."""
 
-    sends: list[Message]
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(cell)
+        self.sends: list[Message] = []
 
     def dispatch(self, message: Message) -> None:
         """Keeps what is sent."""
@@ -207,13 +207,14 @@ async def replay_agent(
     """
     placement = placement_in(journal, plan)
     number = placement.cell_of(address)
-    cell, _ = _cell_to_play(plan, placement, number, _Solo)
-    cell.sends = []
+    cell, _ = _cell_to_play(plan, placement, number)
+    cell.hooks.player = None
+    cell.mail = mail = _KeptMail(cell)
     expected = _sent_by(journal, placement, address)
-    solo = _SoloPlayer(cell, address)
+    solo = _SoloPlayer(cell, mail, address)
     try:
         compared, sends = await _play_alone(solo, entries_of(journal, number), expected, until, debug=debug)
-        resident = cell.residents.get(address)
+        resident = cell.mail.residents.get(address)
         if resident is None:
             raise ConfigurationError(f"{address} took no message in this run: there is nothing to replay.")
         if until is not None and not solo.met:
@@ -241,7 +242,7 @@ async def _play_alone(
         if solo.cell.waiting.bridged and solo.is_about(line):
             for _ in range(_LOOP_TICKS):
                 await asyncio.sleep(0)  # Tasks of asyncio's own, which the agent made, get on.
-        with solo.cell.entered():
+        with solo.cell.stepper.entered():
             if debugger is not None and watched is not None:
                 debugger.watch(solo.handler_of(watched))
             solo.carry_out(line)
@@ -249,10 +250,10 @@ async def _play_alone(
                 debugger.rest()
         while solo.sleeping:
             await solo.until_woken()
-        for message in solo.cell.sends:
-            compared += _compare_send(message, expected, one_to_one=solo.cell.injector is None)
-        sends += len(solo.cell.sends)
-        solo.cell.sends.clear()
+        for message in solo.mail.sends:
+            compared += _compare_send(message, expected, one_to_one=solo.cell.mail.injector is None)
+        sends += len(solo.mail.sends)
+        solo.mail.sends.clear()
         if solo.met:
             break
     return compared, sends
@@ -289,8 +290,9 @@ def _compare_send(got: Message, expected: dict[int, list[Message]], *, one_to_on
 class _SoloPlayer:
     """Carries out the lines of one agent."""
 
-    def __init__(self, cell: _Solo, address: str) -> None:
+    def __init__(self, cell: Cell, mail: _KeptMail, address: str) -> None:
         self.cell = cell
+        self.mail = mail
         self.sleeping = False
         """True while the agent awaits something of asyncio that the journal says was over."""
         self.met = False
@@ -314,15 +316,22 @@ class _SoloPlayer:
     def handler_of(self, message: Message) -> Callable[..., Any]:
         """The method that will take a message."""
         agent = self.cell.roles[self._address.partition("/")[0]].agent
-        special = {Kind.START: agent.on_start, Kind.STOP: agent.on_stop, Kind.FAILURE: agent.on_failure}
-        return special.get(Kind(message.kind), agent.on_message)
+        match Kind(message.kind):
+            case Kind.START:
+                return agent.on_start
+            case Kind.STOP:
+                return agent.on_stop
+            case Kind.FAILURE:
+                return agent.on_failure
+            case _:
+                return agent.on_message
 
     def carry_out(self, line: AnyEntry) -> None:
         """Carries out a line if it is about the agent, or about time."""
         cell, waiting, address = self.cell, self.cell.waiting, self._address
         match line:
             case entry.Took(who, message) if who == address:
-                cell.take(cell.residents.get(address) or cell.lodge(address), message)
+                cell.take(cell.mail.residents.get(address) or cell.mail.lodge(address), message)
             case entry.Answered(who, message) if who == address:
                 wait = waiting.asks.get((address, message.reply_to))
                 if wait is None:
@@ -384,7 +393,7 @@ class _SoloPlayer:
                 await asyncio.sleep(0.001)
                 self._sort_ready()
         woken, self._woken, self.sleeping = self._woken, None, False
-        with self.cell.entered():
+        with self.cell.stepper.entered():
             woken[0](*woken[1:])
         self._sort_ready()
 

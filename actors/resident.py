@@ -1,13 +1,16 @@
 """An agent as its cell holds it, and what the cell knows of its role."""
 
 from collections import defaultdict, deque
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.agent import Agent
 from actors.message import Message
 from actors.plan import Role
-from actors.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actors.turn import Turn
 
 
 class RoleInfo:
@@ -55,3 +58,8 @@ class Resident:
         """How many messages it has taken."""
         self.draws = 0
         """How many random numbers it has drawn."""
+
+    def emptied(self) -> list[Message]:
+        """Takes everything out of the mailbox."""
+        inbox, self.inbox = self.inbox, None
+        return [] if inbox is None else [inbox] if isinstance(inbox, Message) else list(inbox)

@@ -32,7 +32,7 @@ class Rng(Random):
 
     # Random's own Mersenne state is never used or seeded: methods reach randomness by random() and getrandbits() alone.
     def __new__(cls, key: bytes, draws: int = 0) -> "Rng":
-        return super().__new__(cls, 0)
+        return super().__new__(cls, 0)  # type: ignore[call-arg]  # Random takes a seed; typeshed does not say so
 
     def __init__(self, key: bytes, draws: int = 0) -> None:
         self.key = key

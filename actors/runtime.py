@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 from actors.address import Placement
 from actors.errors import CellLost
-from actors.host import Host, Transport
+from actors.host import Host
 from actors.link import Packet
+from actors.links import Transport
 from actors.plan import Plan
-
 
 GC_THRESHOLDS = (200_000, 20, 50)
 """For a process that holds a million agents: with Python's default (700, 10, 10) collections take half of the time."""

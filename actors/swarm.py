@@ -12,7 +12,6 @@ A run ends when it is quiet (no message under way, no timer set, nobody waiting)
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +19,6 @@ from typing import Any, Self
 
 import msgspec
 
-from actors.cell import Failure, TrafficRow
 from actors.errors import (
     FAILURES,
     AgentStopped,
@@ -30,55 +28,15 @@ from actors.errors import (
     HandlerFailed,
     SwarmError,
 )
-from actors.fingerprint import combined
-from actors.host import Harvest, Status
 from actors.link import OUTSIDE_SOURCE, Outgoing
-from actors.measure import MeasureRow, last_rows, rows
 from actors.message import Content, Kind, Message, parts_of
 from actors.plan import Plan
+from actors.run import Progress, RunResult, Watch, result_of
 from actors.runtime import CellDown, LocalRuntime, Runtime
+from actors.status import Harvest, Status
 
 OUTSIDE_ADDRESS = "@outside"
 _POLL_S = (0.002, 0.1)
-_PROGRESS_S = 0.2
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """How a run does."""
-
-    now: float
-    agents: int
-    messages: int
-    queued: int
-    seconds: float
-    counts: dict[str, int]
-    measures: dict[str, MeasureRow] = {}
-    """The last row of each measure."""
-
-
-class RunResult(msgspec.Struct, frozen=True):
-    """What a run left."""
-
-    fingerprint: str
-    """Hexadecimal; empty if it was not computed."""
-    now: float
-    """The last round, or seconds since the start."""
-    seconds: float
-    """What the run took, on the clock."""
-    quiet: bool
-    """True if it ended since nothing was left to do."""
-    messages: int
-    """Messages that agents took."""
-    agents: int
-    counts: dict[str, int]
-    measures: list[MeasureRow]
-    traffic: dict[tuple[str, str], int]
-    """Messages taken, by the roles of sender and recipient."""
-    messages_sample: list[TrafficRow]
-    failures: list[Failure]
-    results: dict[str, Any]
-    recoveries: list[dict[str, Any]] = []
-    """Cells that died and came back: which, how much was played, in how many seconds."""
 
 
 class Swarm:
@@ -113,7 +71,7 @@ class Swarm:
         `options` go to `ray.init` when a cluster is started here. Raises `ConfigurationError` if Ray is not usable.
         """
         # Ray is imported by who asks for it, not by everybody who imports a swarm: it takes a second.
-        from actors.ray_runtime import RayRuntime
+        from actors.ray_runtime import RayRuntime  # noqa: PLC0415 - the reason is above
 
         plan.check()
         return cls(plan, RayRuntime(plan, address, options))
@@ -181,7 +139,7 @@ class Swarm:
         directory = Path(settings.directory)
         directory.mkdir(parents=True, exist_ok=True)
         file = directory / "layout.json"
-        counts = {name: count for name, count in self.placement.counts.items()}
+        counts = dict(self.placement.counts)
         layout = {
             "cells": self.placement.cells,
             "packed": self.placement.packed,
@@ -199,8 +157,8 @@ class Swarm:
                     if found.get(key) != layout[key]
                 )
                 raise ConfigurationError(
-                    f"{directory} holds the journal of a run with other settings ({changed}). Use the settings of that run to "
-                    f"go on with it, or another directory to begin anew."
+                    f"{directory} holds the journal of a run with other settings ({changed}). Use the settings of that "
+                    f"run to go on with it, or another directory to begin anew."
                 )
         fresh = file.with_suffix(".new")
         fresh.write_bytes(msgspec.json.encode(layout))
@@ -295,7 +253,7 @@ class Swarm:
         cannot be brought back.
         """
         began = time.monotonic()
-        watch = _Watch(self, began, timeout_s, progress, stop)
+        watch = Watch(began, self._seconds, timeout_s, progress, stop)
         if self.plan.schedule == "rounds":
             quiet = await self._run_rounds(None if rounds is None else self._round + rounds, watch)
         else:
@@ -306,36 +264,7 @@ class Swarm:
     async def harvest(self, *, quiet: bool = False) -> RunResult:
         """What the swarm has left so far."""
         parts: list[Harvest] = await self._all("harvest")
-        counts: Counter[str] = Counter()
-        traffic: Counter[tuple[str, str]] = Counter()
-        for part in parts:
-            counts.update(part.counts)
-            traffic.update(part.traffic)
-        results: dict[str, tuple[float, str, Any]] = {}
-        for part in parts:
-            for name, value in part.results.items():
-                if name not in results or value[:2] > results[name][:2]:
-                    results[name] = value
-        totals = [part.fingerprint for part in parts if part.fingerprint is not None]
-        return RunResult(
-            fingerprint=combined(totals) if totals else "",
-            now=self.now,
-            seconds=self._seconds,
-            quiet=quiet,
-            messages=sum(part.turns for part in parts),
-            agents=sum(part.agents for part in parts),
-            counts=dict(sorted(counts.items())),
-            measures=rows(part.sums for part in parts),
-            traffic=dict(sorted(traffic.items())),
-            messages_sample=sorted(
-                (row for part in parts for row in part.sample), key=lambda r: (r.now, r.sender, r.recipient)
-            ),
-            failures=sorted(
-                (f for part in parts for f in part.failures), key=lambda f: (f.address, f.message_id)
-            ),
-            results={name: results[name][2] for name in sorted(results)},
-            recoveries=self._recoveries,
-        )
+        return result_of(parts, now=self.now, seconds=self._seconds, quiet=quiet, recoveries=self._recoveries)
 
     def _continue_rounds(self) -> None:
         """Where the rounds are, from the cells' statuses; after a crash some cells may be a round ahead."""
@@ -353,7 +282,7 @@ class Swarm:
             for cell in range(self.placement.cells)
         ]
 
-    async def _run_rounds(self, last: int | None, watch: "_Watch") -> bool:
+    async def _run_rounds(self, last: int | None, watch: Watch) -> bool:
         while True:
             following = self._next_round()
             if following is None:
@@ -400,7 +329,7 @@ class Swarm:
         if number > self._round:
             await self._one_round(number)
 
-    async def _run_freely(self, watch: "_Watch") -> bool:
+    async def _run_freely(self, watch: Watch) -> bool:
         pause, before = _POLL_S[0], None
         while True:
             self._statuses = await self._all("status")
@@ -442,8 +371,8 @@ class Swarm:
             except CellDown as error:
                 if self.plan.journal is None:
                     raise CellLost(
-                        f"cell {cell} died, and the agents' state with it: {error}. With a journal it would have been recovered: give "
-                        f"the plan journal=JournalSettings(directory)."
+                        f"cell {cell} died, and the agents' state with it: {error}. With a journal it would have been "
+                        f"recovered: give the plan journal=JournalSettings(directory)."
                     ) from error
                 await self.runtime.revive(cell)
                 self._note_recovery(await self.runtime.call(cell, "open"))
@@ -460,53 +389,3 @@ class Swarm:
                     "torn_bytes": status.torn_bytes,
                 }
             )
-
-
-class _Watch:
-    """Tells a run when to end, and others how it does."""
-
-    def __init__(
-        self,
-        swarm: Swarm,
-        began: float,
-        timeout_s: float | None,
-        progress: Callable[[Progress], None] | None,
-        stop: Callable[[Progress], bool] | None,
-    ) -> None:
-        self._swarm = swarm
-        self._began = began
-        self._end = None if timeout_s is None else began + timeout_s
-        self._progress = progress
-        self._stop = stop
-        self._told = 0.0
-
-    def left_s(self) -> float:
-        """Seconds until the limit."""
-        return float("inf") if self._end is None else max(0.0, self._end - time.monotonic())
-
-    def is_over(self, statuses: list[Status]) -> bool:
-        """True if the run must end now."""
-        clock = time.monotonic()
-        due = self._progress is not None and clock - self._told >= _PROGRESS_S
-        if due or self._stop is not None:
-            state = self._state(statuses, clock)
-            if due and self._progress is not None:
-                self._told = clock
-                self._progress(state)
-            if self._stop is not None and self._stop(state):
-                return True
-        return self._end is not None and clock >= self._end
-
-    def _state(self, statuses: list[Status], clock: float) -> Progress:
-        counts: Counter[str] = Counter()
-        for status in statuses:
-            counts.update(status.counts)
-        return Progress(
-            now=max(status.now for status in statuses),
-            agents=sum(status.agents for status in statuses),
-            messages=sum(status.turns for status in statuses),
-            queued=sum(status.queued for status in statuses),
-            seconds=self._swarm._seconds + clock - self._began,
-            counts=dict(counts),
-            measures=last_rows([status.measures for status in statuses]),
-        )

@@ -1,12 +1,14 @@
 """Timers of a cell: what is due at which tick.
 
-A tick is a millisecond in the schedule `free` and a round in `rounds`; durations are rounded up, so nothing fires early.
+A tick is a millisecond in the schedule `free` and a round in `rounds`; durations are rounded up, so nothing fires
+early.
+
 All that is due at one tick shares a bucket: a million agents that wait for the same second cost one heap entry and a
 million dictionary entries (0.2 us each, against 3 us in a heap of timers). Within a tick, timers fire in the order
 in which they were set.
 
-A timer is named by its tick and a key that its owner chooses, such as an agent's address and a number of its own: not by
-a count of the cell's, which would depend on what other agents do.
+A timer is named by its tick and a key that its owner chooses, such as an agent's address and a number of its own: not
+by a count of the cell's, which would depend on what other agents do.
 """
 
 from collections.abc import Hashable

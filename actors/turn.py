@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import getweakrefcount
 
 if TYPE_CHECKING:
-    from actors.cell import Cell, Resident
+    from actors.cell import Cell
     from actors.context import Context
+    from actors.resident import Resident
 
 
 # Before 3.12 asyncio never runs a task inside another one's step, so a stepping cell is stepping this very handler.
@@ -60,8 +61,10 @@ class Wait:
             if error is not None:
                 raise error
             return value
-        if cell.stepping and (
-            not _EAGER_TASKS or cell.spare is None or asyncio.current_task() is cell.stepped_task
+        if cell.stepper.stepping and (
+            not _EAGER_TASKS
+            or cell.stepper.spare is None
+            or asyncio.current_task() is cell.stepper.stepped_task
         ):
             try:
                 return (yield self)
@@ -72,6 +75,7 @@ class Wait:
         self.future = asyncio.get_running_loop().create_future()
         cell.hooks.wake()
         turn = self.resident.turn
+        turn = turn if isinstance(turn, Turn) else None
         if turn is not None:
             turn.cell_waits += 1
         try:
@@ -171,4 +175,4 @@ class Bridge:
                 error = raised
             self._parked = self._loop.create_future()
             assert self.turn is not None
-            self._cell.woke(self.turn, value, error)
+            self._cell.stepper.woke(self.turn, value, error)

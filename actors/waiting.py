@@ -200,21 +200,21 @@ class Waiting:
             cell.log.append(Fired(tick, *item.key))
         if isinstance(item, Delayed):
             for message in item.messages:
-                cell.dispatch(message)
+                cell.mail.dispatch(message)
             return None
         if isinstance(item, Crash):
             self._crash(item)
             return None
         self._timer_at.pop(item.key, None)
-        resident = cell.residents.get(item.address)
+        resident = cell.mail.residents.get(item.address)
         if resident is None and self.is_resting(item.address):
-            resident = cell.settle(item.address)
+            resident = cell.mail.settle(item.address)
         if resident is None:
             return None
         if item.period is not None:
             again = self._timer_at[item.key] = self.tick_after(item.period)
             self.timers.add(again, item.key, item)
-        if cell.injector is not None and cell.injector.crashed(item.address, cell.now):
+        if cell.mail.injector is not None and cell.mail.injector.crashed(item.address, cell.now):
             return None
         resident.sequence += 1
         cell.counts["timers"] += 1
@@ -305,20 +305,20 @@ class Waiting:
         if cell.rounds:
             return None
         recorded = cell.hooks.held_next(resident.address, resident.sequence)
-        target = cell.congested
-        if recorded is None and target is None or recorded is False:
+        target = cell.mail.congested
+        if (recorded is None and target is None) or recorded is False:
             return None
         if cell.log is not None:
             cell.log.append(Held(resident.address, resident.sequence))
         wait = Wait(cell, resident, (resident.address, resident.sequence))
         self._rooms.setdefault(-1 if target is None else target, []).append(wait)
-        cell.congested = None
+        cell.mail.congested = None
         return wait
 
     def hold_back(self, resident: Resident) -> None:
         """The agent sent into a congested way: its next turn waits for room."""
-        target = self._cell.congested
-        self._cell.congested = None
+        target = self._cell.mail.congested
+        self._cell.mail.congested = None
         if target is not None and self._cell.hooks.held_next(resident.address, 0) is None:
             resident.turn = HELD
             self._held.setdefault(target, []).append(resident)
@@ -367,7 +367,7 @@ class Waiting:
                 else:
                     wait.future.set_exception(error)
         elif wait.turn is not None:
-            self._cell.step(wait.turn, value, error)
+            self._cell.stepper.step(wait.turn, value, error)
         else:
             wait.outcome = (value, error)
 
@@ -402,13 +402,13 @@ class Waiting:
 
     def _crash(self, item: Crash) -> None:
         cell = self._cell
-        assert cell.injector is not None
-        outage = cell.injector.crashes()[item.rule]
+        assert cell.mail.injector is not None
+        outage = cell.mail.injector.crashes()[item.rule]
         for address in cell.local_addresses():
             if outage.selects(address):
                 if item.down:
                     cell.bring_down(address, keep_state=outage.keep_state)
-                elif not cell.injector.crashed(address, cell.now):
+                elif not cell.mail.injector.crashed(address, cell.now):
                     cell.restart(address)
 
     def forget(self, turn: Turn) -> None:

@@ -14,7 +14,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from actors.swarm import Progress, Swarm
+from actors.run import Progress
+from actors.swarm import Swarm
 from cluster.results import RunFolder, State
 from cluster.runner import Summary
 from cluster.sweep import Trial

@@ -17,7 +17,8 @@ import msgspec
 
 from actors.measure import MeasureRow
 from actors.plan import Plan
-from actors.swarm import Progress, RunResult, Swarm
+from actors.run import Progress, RunResult
+from actors.swarm import Swarm
 from cluster.experiment import Experiment, MeasureSection, substituted
 from cluster.results import State, TrialFolder, now, write_json
 from cluster.sweep import Trial

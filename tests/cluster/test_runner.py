@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from actors.errors import ConfigurationError
-from actors.swarm import Progress, Swarm
+from actors.run import Progress
+from actors.swarm import Swarm
 from cluster.experiment import Experiment
 from cluster.results import RunFolder, State
 from cluster.runner import Request, Summary, run_experiment, summary_of, trial_plan
