@@ -75,6 +75,9 @@ class Hooks(Protocol):
     def load_agent(self, resident: Resident) -> None:
         """Wakes a resting agent: fills in its state."""
 
+    def round_begins(self) -> None:
+        """A round begins; what is in the outboxes belongs to the one before."""
+
 
 class Cell:
     """The agents of one cell. Not thread-safe: one thread, one event loop."""
@@ -262,6 +265,7 @@ class Cell:
         """Begins a round: fires its timers (by `fire`, if a journal does) and delivers what the last one sent."""
         if self.log is not None:
             self.log.append(Began(number, boundaries))
+        self.hooks.round_begins()
         self.measures.fold()
         self.now = float(number)
         messages, self.mail.next_local = self.mail.next_local, []

@@ -60,7 +60,7 @@ class CellState(msgspec.Struct):
     sent: dict[int, int]
     unanswered: dict[int, list[Packet]]
     received: dict[int, tuple[int, int]]
-    boundaries: dict[int, int]
+    sent_before: dict[int, int]
 
 
 _decode_state = msgspec.msgpack.Decoder(CellState).decode
@@ -94,7 +94,7 @@ def save(
     *,
     outgoing: dict[int, Outgoing],
     incoming: dict[int, Incoming],
-    boundaries: dict[int, int],
+    sent_before: dict[int, int],
 ) -> None:
     """Takes a checkpoint. No turn may be suspended."""
     if cell.stepper.suspended:
@@ -134,7 +134,7 @@ def save(
         sent={peer: link.next_number for peer, link in outgoing.items()},
         unanswered={peer: list(link.unanswered) for peer, link in outgoing.items() if link.unanswered},
         received={source: (link.expected, link.epoch) for source, link in incoming.items()},
-        boundaries=boundaries,
+        sent_before=sent_before,
     )
     store.commit(_encode(state))
 

@@ -67,7 +67,6 @@ class Host:
         self._closing = False
         self._error: BaseException | None = None
         self._started_at = time.monotonic()
-        self._boundaries: dict[int, int] = {}
         self._sent_before: dict[int, int] = {}
         self._checkpointed = 0
         self._recovered = 0
@@ -111,7 +110,7 @@ class Host:
         start = None
         if state is not None:
             start = None if state.journal is None else Position(*state.journal)
-            self._boundaries = state.boundaries
+            self._sent_before = state.sent_before
         self._player = player = Player(self.cell)
         for _, payload in read_journal(folder, start):
             entries = decode_entries(payload)
@@ -178,6 +177,7 @@ class Host:
             agents=len(cell.mail.residents) + len(cell.waiting.resting),
             turns=cell.turns,
             sent={peer: link.next_number for peer, link in list(self.links.outgoing.items())},
+            sent_before=dict(self._sent_before),
             received={source: link.expected for source, link in list(self.links.incoming.items())},
             outboxes=sum(map(len, cell.mail.outboxes)),
             unanswered=sum(len(link.unanswered) for link in self.links.outgoing.values()),
@@ -239,6 +239,13 @@ class Host:
     def held_next(self, address: str, sequence: int) -> bool | None:
         """Whether the journal that is being played says that an agent was held here; None if none is played."""
         return None if self._player is None else self._player.held_next(address, sequence)
+
+    def round_begins(self) -> None:
+        """Keeps how much had been sent to each peer before the round."""
+        outboxes = self.cell.mail.outboxes
+        self._sent_before = {
+            peer: link.next_number + len(outboxes[peer]) for peer, link in self.links.outgoing.items()
+        }
 
     def load_agent(self, resident: Resident) -> None:
         """Wakes a resting agent."""
@@ -318,8 +325,6 @@ class Host:
             self._progress.clear()
             await self._progress.wait()
         if number > cell.now:
-            self._sent_before = {peer: link.next_number for peer, link in self.links.outgoing.items()}
-            self._boundaries = boundaries
             cell.begin_round(number, boundaries)
         else:
             for message in cell.waiting.fire(number):
@@ -387,7 +392,7 @@ class Host:
             (at.segment, at.offset),
             outgoing=self.links.outgoing,
             incoming=self.links.incoming,
-            boundaries=self._boundaries,
+            sent_before=self._sent_before,
         )
 
     def commit(self) -> None:

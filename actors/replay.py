@@ -78,6 +78,8 @@ class _Quiet:
 
     def load_agent(self, resident: Resident) -> None: ...
 
+    def round_begins(self) -> None: ...
+
     def held_next(self, address: str, sequence: int) -> bool | None:
         return None if self.player is None else self.player.held_next(address, sequence)
 

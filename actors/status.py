@@ -21,6 +21,8 @@ class Status(msgspec.Struct, frozen=True):
     turns: int
     sent: dict[int, int]
     """To each peer, the number of messages packed so far."""
+    sent_before: dict[int, int]
+    """The same, before the present round began."""
     received: dict[int, int]
     outboxes: int
     unanswered: int

@@ -52,6 +52,8 @@ class Swarm:
         self._sequence = 0
         self._round = 0
         self._boundaries: list[dict[int, int]] = []
+        self._unfinished = False
+        """True after a recovery: the present round may not have been carried out by all cells to its end."""
         self._statuses: list[Status] = []
         self._recoveries: list[dict[str, Any]] = []
         self._started = False
@@ -267,17 +269,22 @@ class Swarm:
         return result_of(parts, now=self.now, seconds=self._seconds, quiet=quiet, recoveries=self._recoveries)
 
     def _continue_rounds(self) -> None:
-        """Where the rounds are, from the cells' statuses; after a crash some cells may be a round ahead."""
+        """Where the rounds are, from the cells' statuses: some may be a round ahead, or in the middle of it."""
         self._round = int(max(status.now for status in self._statuses))
-        self._boundaries = self._next_boundaries()
+        self._boundaries = self._boundaries_after(
+            {s.cell: s.sent_before if s.now == self._round else s.sent for s in self._statuses}
+        )
+        self._unfinished = self._round > 0
 
     def _next_boundaries(self) -> list[dict[int, int]]:
         """For each cell, how much of each source the next round delivers."""
-        sent = {status.cell: status.sent for status in self._statuses}
+        return self._boundaries_after({status.cell: status.sent for status in self._statuses})
+
+    def _boundaries_after(self, sent: dict[int, dict[int, int]]) -> list[dict[int, int]]:
         return [
             {
                 OUTSIDE_SOURCE: self._links[cell].next_number,
-                **{peer: numbers[cell] for peer, numbers in sent.items() if peer != cell},
+                **{peer: numbers.get(cell, 0) for peer, numbers in sent.items() if peer != cell},
             }
             for cell in range(self.placement.cells)
         ]
@@ -306,8 +313,7 @@ class Swarm:
 
     def _next_round(self) -> int | None:
         """The number of the next round with something to do; None if there is nothing left to do."""
-        unfinished = any(status.now < self._round for status in self._statuses)
-        if unfinished:
+        if self._unfinished:
             return self._round
         ticks = [status.next_tick for status in self._statuses if status.next_tick is not None]
         moving = any(status.pending_local or status.ready for status in self._statuses)
@@ -323,6 +329,7 @@ class Swarm:
             self._call(cell, "round", number, self._boundaries[cell]) for cell in range(self.placement.cells)
         )
         self._statuses = list(await asyncio.gather(*calls))
+        self._unfinished = False
         self._raise_stop_error()
 
     async def _skip_to(self, number: int) -> None:
