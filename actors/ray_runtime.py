@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.address import Placement
 from actors.errors import CellLost, ConfigurationError, SwarmError
+from actors.layout import layout_of_run
 from actors.plan import Plan
 from actors.ray_cell import RayCell
 from actors.runtime import CellDown
@@ -42,9 +43,9 @@ class RayRuntime:
     async def start(self) -> None:
         """Joins or starts Ray and makes an actor for each cell."""
         self._join()
-        dedicated = dedicated_roles(self._plan)
-        packed = self._plan.cells or self._cpus()
-        self.placement = self._plan.placement(packed, dedicated)
+        self.placement = layout_of_run(self._plan) or self._plan.placement(
+            self._plan.cells or self._cpus(), dedicated_roles(self._plan)
+        )
         names = cell_names(self.placement)
         alive = ray.nodes()  # type: ignore[no-untyped-call]  # Ray leaves it untyped
         nodes = [node["NodeID"] for node in alive if node["Alive"]]

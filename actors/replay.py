@@ -28,6 +28,7 @@ from actors.errors import ConfigurationError, SwarmError
 from actors.fingerprint import combined
 from actors.host import cell_folder
 from actors.journal import read_journal
+from actors.layout import layout_in
 from actors.mail import Mail
 from actors.message import Kind, Message, decode_batch
 from actors.plan import Plan
@@ -64,7 +65,7 @@ class AgentReport(msgspec.Struct, frozen=True):
     """Its attributes at the end."""
 
 
-class _Quiet:
+class Unattended:
     """The hooks of a cell that is only played."""
 
     def __init__(self) -> None:
@@ -86,18 +87,10 @@ class _Quiet:
 
 def placement_in(journal: Path, plan: Plan) -> Placement:
     """The layout that a journal was written with. Raises `ConfigurationError` if there is no journal."""
-    file = journal / "layout.json"
-    if not file.exists():
+    placement = layout_in(journal, plan)
+    if placement is None:
         raise ConfigurationError(
             f"{journal} holds no journal. Replay needs one: run with `swarm.journal` on (it is, unless set to false)."
-        )
-    layout = msgspec.json.decode(file.read_bytes())
-    dedicated = frozenset(layout.get("dedicated", ()))
-    placement = plan.placement(layout["packed"], dedicated)
-    if placement.cells != layout["cells"]:
-        raise ConfigurationError(
-            f"{journal} was written by {layout['cells']} cells, but the plan makes {placement.cells}: "
-            f"use the settings of that run."
         )
     return placement
 
@@ -143,7 +136,7 @@ async def _end(cell: Cell) -> None:
 
 
 def _cell_to_play(plan: Plan, placement: Placement, number: int) -> tuple[Any, Player]:
-    hooks = _Quiet()
+    hooks = Unattended()
     cell = Cell(plan, placement, number, hooks)
     hooks.player = player = Player(cell)
     return cell, player

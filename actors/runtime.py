@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from actors.address import Placement
 from actors.errors import CellLost
 from actors.host import Host
+from actors.layout import layout_of_run
 from actors.link import Packet
 from actors.links import Transport
 from actors.plan import Plan
@@ -64,7 +65,7 @@ class LocalRuntime:
 
     def __init__(self, plan: Plan, transport: Transport | None = None) -> None:
         self._plan = plan
-        self.placement = plan.placement(plan.cells or 1)
+        self.placement = layout_of_run(plan) or plan.placement(plan.cells or 1)
         self.dashboard: str | None = None
         self.hosts: list[Host] = []
         self._transport = transport

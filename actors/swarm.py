@@ -13,21 +13,18 @@ A run ends when it is quiet (no message under way, no timer set, nobody waiting)
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import msgspec
 
 from actors.errors import (
     FAILURES,
     AgentStopped,
     CellLost,
-    ConfigurationError,
     DeadlinePassed,
     HandlerFailed,
     SwarmError,
 )
+from actors.layout import keep_layout
 from actors.link import OUTSIDE_SOURCE, Outgoing
 from actors.message import Content, Kind, Message, parts_of
 from actors.plan import Plan
@@ -111,11 +108,11 @@ class Swarm:
 
     async def start(self) -> None:
         """Starts the cells; recovers what their journals hold."""
-        self._check_journal()
         await self.runtime.start()
         self.placement = self.runtime.placement
         cells = range(self.placement.cells)
         try:
+            keep_layout(self.plan, self.placement)
             self._statuses = list(await asyncio.gather(*(self._call(cell, "open") for cell in cells)))
             for status in self._statuses:
                 link = Outgoing(self.plan.limits.packet_bytes, status.received.get(OUTSIDE_SOURCE, 0))
@@ -132,39 +129,6 @@ class Swarm:
             await self.stop(in_good_order=False)
             raise
         self._started = True
-
-    def _check_journal(self) -> None:
-        """A journal goes on only with the layout that began it."""
-        settings = self.plan.journal
-        if settings is None:
-            return
-        directory = Path(settings.directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        file = directory / "layout.json"
-        counts = dict(self.placement.counts)
-        layout = {
-            "cells": self.placement.cells,
-            "packed": self.placement.packed,
-            "dedicated": sorted(self.placement.dedicated),
-            "roles": counts,
-            "seed": self.plan.seed,
-            "schedule": self.plan.schedule,
-        }
-        if file.exists():
-            found = msgspec.json.decode(file.read_bytes())
-            if found != layout:
-                changed = ", ".join(
-                    f"{key}: {found.get(key)} before, {layout[key]} now"
-                    for key in layout
-                    if found.get(key) != layout[key]
-                )
-                raise ConfigurationError(
-                    f"{directory} holds the journal of a run with other settings ({changed}). Use the settings of that "
-                    f"run to go on with it, or another directory to begin anew."
-                )
-        fresh = file.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(layout))
-        fresh.replace(file)
 
     async def stop(self, *, in_good_order: bool = True) -> None:
         """Ends the swarm; in good order, agents' `on_stop` runs first."""

@@ -74,7 +74,7 @@ def test_a_finished_run_opened_again_has_its_result(tmp_path: Path) -> None:
 
 def test_a_journal_of_another_layout_is_refused(tmp_path: Path) -> None:
     asyncio.run(whole_run(gossip_plan(tmp_path)))
-    with pytest.raises(ConfigurationError, match="cells: 2 before, 3 now"):
+    with pytest.raises(ConfigurationError, match="packed: 2 before, 3 now"):
         asyncio.run(whole_run(gossip_plan(tmp_path, cells=3)))
 
 
