@@ -16,8 +16,8 @@ from actors.address import Placement
 from actors.cell import Cell
 from actors.entry import AnyEntry, Changed, encode_entries
 from actors.errors import ConfigurationError
-from actors.host import cell_folder
 from actors.journal import JournalWriter
+from actors.layout import cell_folder
 from actors.plan import Plan
 from actors.player import Player
 from actors.replay import Unattended, entries_of, placement_in

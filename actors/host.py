@@ -14,7 +14,7 @@ Rules:
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ from actors import checkpoint
 from actors.address import Placement
 from actors.cell import Cell
 from actors.entry import Arrived, decode_entries, encode_entries
-from actors.errors import InvalidContent, SwarmError
+from actors.errors import CellLost, SwarmError
+from actors.harvest import harvest_of
 from actors.journal import JournalWriter, Position, TornTail, read_journal
+from actors.layout import cell_folder, next_epoch
 from actors.link import Incoming, Packet
 from actors.links import Links, Transport
 from actors.mail import STOP_SENDER
@@ -33,7 +35,7 @@ from actors.message import Kind, Message
 from actors.plan import Plan
 from actors.player import Player
 from actors.resident import Resident
-from actors.state import capture, encode_state
+from actors.state import encode_state
 from actors.status import Harvest, Status
 from actors.store import CheckpointStore
 from actors.turn import Wait
@@ -49,8 +51,23 @@ _RETRY_S = (0.01, 1.0)
 class Host:
     """Runs one cell."""
 
-    def __init__(self, plan: Plan, placement: Placement, number: int, transport: Transport) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        placement: Placement,
+        number: int,
+        transport: Transport,
+        die: Callable[[], None] | None = None,
+    ) -> None:
+        """`die` ends the cell's process, for an experiment that says so; None where a cell is not a process."""
         self.plan = plan
+        self.dead = False
+        """True once an experiment has killed the cell."""
+        self._die = die
+        self._opened = False
+        crashes = () if plan.faults is None else plan.faults.cell_crashes
+        mine = ((n, crash.at) for n, crash in enumerate(crashes) if crash.cell == number)
+        self._crashes = sorted(mine, key=lambda crash: crash[1])
         self.cell = Cell(plan, placement, number, self)
         self.epoch = 1
         self.busy_s = 0.0
@@ -76,7 +93,10 @@ class Host:
     # --- life --------------------------------------------------------------------------------------------------
 
     async def open(self) -> Status:
-        """Opens the journal, if there is to be one, and recovers what it holds. Call once, first."""
+        """Opens the journal, if there is to be one, and recovers what it holds. Again, it tells the status."""
+        if self._opened:
+            return self.status()
+        self._opened = True
         settings = self.plan.journal
         if settings is not None:
             folder = cell_folder(settings.directory, self.cell.number)
@@ -85,7 +105,7 @@ class Host:
                 folder, segment_bytes=settings.segment_bytes, compress=settings.compress, sync=settings.sync
             )
             self._torn = self._journal.torn
-            self.epoch = _next_epoch(folder)
+            self.epoch = next_epoch(folder)
             self._store = CheckpointStore(folder / "checkpoint.db")
             await self._recover(folder)
             if settings.checkpoint_every is not None:
@@ -145,6 +165,27 @@ class Host:
                 idle.pop()
             await asyncio.sleep(0)
 
+    def _crash_if_due(self, now: float) -> None:
+        """Kills the cell where the experiment says so, once: it comes back and passes the moment again."""
+        while self._crashes and self._crashes[0][1] <= now:
+            number, _ = self._crashes.pop(0)
+            assert self.plan.journal is not None
+            mark = cell_folder(self.plan.journal.directory, self.cell.number) / f"crashed-{number}"
+            if not mark.exists():
+                mark.touch()
+                self.dead = True
+                if self._die is not None:
+                    self._die()
+                raise CellLost(f"cell {self.cell.number} was killed by the experiment at {now:g}")
+
+    async def abandon(self) -> None:
+        """Leaves the cell as a kill would: nothing is written any more."""
+        journal = self._journal
+        self._journal = None  # so that nothing is committed
+        await self.close(in_good_order=False)
+        if journal is not None:
+            journal.close()
+
     async def close(self, in_good_order: bool = True) -> None:
         """Ends the cell: a last commit, and in good order a last checkpoint."""
         self._closing = True
@@ -196,39 +237,7 @@ class Host:
 
     def harvest(self) -> Harvest:
         """What the run leaves here; the final states enter the fingerprint."""
-        cell = self.cell
-        cell.measures.fold()
-        total = None
-        if cell.fingerprint is not None:
-            total = self._final_fingerprint()
-        return Harvest(
-            agents=len(cell.mail.residents.keys() | cell.waiting.resting),
-            turns=cell.turns,
-            counts=cell.all_counts(),
-            traffic=cell.traffic(),
-            sums=cell.measures.sums,
-            results=cell.results,
-            failures=cell.failures,
-            sample=cell.sample,
-            fingerprint=total,
-        )
-
-    def _final_fingerprint(self) -> int:
-        cell = self.cell
-        assert cell.fingerprint is not None
-        final = type(cell.fingerprint)(cell.fingerprint.total)
-        for resident in cell.mail.residents.values():
-            if resident.turns or resident.agent is not None:
-                final.state(
-                    resident.address, resident.sequence, resident.turns, resident.draws, _captured(resident)
-                )
-        for address in cell.waiting.resting - cell.mail.residents.keys():
-            resident = Resident(address, cell.roles[address.partition("/")[0]])
-            assert self._store is not None
-            checkpoint.wake(resident, self._store)
-            if resident.turns or resident.agent is not None:
-                final.state(address, resident.sequence, resident.turns, resident.draws, _captured(resident))
-        return final.total
+        return harvest_of(self.cell, self._store)
 
     # --- hooks of the cell -------------------------------------------------------------------------------------
 
@@ -280,6 +289,7 @@ class Host:
                 now = time.monotonic() - self._started_at
                 tick = cell.waiting.timers.next_tick()
                 if cell.ready or (tick is not None and tick <= now * TICKS_PER_S):
+                    self._crash_if_due(now)
                     cell.set_clock(now)
                     for message in cell.waiting.fire(int(cell.now * TICKS_PER_S)):
                         cell.mail.deliver(message)
@@ -325,6 +335,7 @@ class Host:
             self._progress.clear()
             await self._progress.wait()
         if number > cell.now:
+            self._crash_if_due(number)
             cell.begin_round(number, boundaries)
         else:
             for message in cell.waiting.fire(number):
@@ -469,26 +480,3 @@ class Host:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _captured(resident: Resident) -> bytes:
-    if resident.agent is None:
-        return b""
-    try:
-        return capture(resident.agent)
-    except InvalidContent as error:
-        raise InvalidContent(f"the state of {resident.address} cannot be saved: {error}") from error
-
-
-def cell_folder(directory: Path, number: int) -> Path:
-    """Where a cell keeps its journal and checkpoints."""
-    return directory / f"cell-{number:04d}"
-
-
-def _next_epoch(folder: Path) -> int:
-    file = folder / "epoch"
-    epoch = int(file.read_text()) + 1 if file.exists() else 1
-    fresh = folder / "epoch.new"
-    fresh.write_text(str(epoch))
-    fresh.replace(file)
-    return epoch

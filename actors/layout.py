@@ -51,6 +51,21 @@ def layout_of_run(plan: Plan) -> Placement | None:
     return None if plan.journal is None else layout_in(Path(plan.journal.directory), plan)
 
 
+def cell_folder(directory: Path, number: int) -> Path:
+    """Where a cell keeps its journal and checkpoints."""
+    return directory / f"cell-{number:04d}"
+
+
+def next_epoch(folder: Path) -> int:
+    """Counts the starts of a cell, from 1."""
+    file = folder / "epoch"
+    epoch = int(file.read_text()) + 1 if file.exists() else 1
+    fresh = folder / "epoch.new"
+    fresh.write_text(str(epoch))
+    fresh.replace(file)
+    return epoch
+
+
 def keep_layout(plan: Plan, placement: Placement) -> None:
     """Writes down the layout of a run that begins."""
     if plan.journal is None:

@@ -123,6 +123,10 @@ class Plan:
                 raise ConfigurationError(
                     f"{where}.count: {role.count} is negative. Give 0 or more, or leave it out for one agent."
                 )
+        if self.faults is not None and self.faults.cell_crashes and self.journal is None:
+            raise ConfigurationError(
+                "faults: a cell that crashes must come back from a journal. Give one, or leave out `cell_crash`."
+            )
         if self.cells is not None and self.cells < 1:
             raise ConfigurationError(f"cells: {self.cells} is too few. Give 1 or more, or leave it out.")
         if not 0.0 <= self.traffic_sample <= 1.0:

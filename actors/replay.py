@@ -26,15 +26,14 @@ from actors.cell import Cell
 from actors.entry import AnyEntry, decode_entries
 from actors.errors import ConfigurationError, SwarmError
 from actors.fingerprint import combined
-from actors.host import cell_folder
+from actors.harvest import final_fingerprint
 from actors.journal import read_journal
-from actors.layout import layout_in
+from actors.layout import cell_folder, layout_in
 from actors.mail import Mail
 from actors.message import Kind, Message, decode_batch
 from actors.plan import Plan
 from actors.player import Diverged, Player
 from actors.resident import Resident
-from actors.state import capture
 from actors.turn import Turn, Wait
 from actors.waiting import Timer
 
@@ -120,7 +119,7 @@ async def replay_run(
                 if progress is not None:
                     progress(number, player.played)
             if cell.fingerprint is not None:
-                totals.append(_with_final_states(cell))
+                totals.append(final_fingerprint(cell, None))
         finally:
             await _end(cell)
         played += player.played
@@ -169,15 +168,6 @@ def _compare_outbox(cell: Cell, peer: int, stream: Iterator[Message]) -> int:
         compared += 1
     cell.mail.outboxes[peer].clear()
     return compared
-
-
-def _with_final_states(cell: Cell) -> int:
-    assert cell.fingerprint is not None
-    for resident in cell.mail.residents.values():
-        if resident.turns or resident.agent is not None:
-            state = b"" if resident.agent is None else capture(resident.agent)
-            cell.fingerprint.state(resident.address, resident.sequence, resident.turns, resident.draws, state)
-    return cell.fingerprint.total
 
 
 class _KeptMail(Mail):

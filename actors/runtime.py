@@ -56,35 +56,54 @@ class LocalTransport:
         self._hosts = hosts
 
     async def send(self, cell: int, source: int, epoch: int, packet: Packet) -> int:
-        """Delivers at once."""
-        return await self._hosts[cell].deliver(source, epoch, packet)
+        """Delivers at once. Raises `CellDown` while the cell is dead."""
+        host = self._hosts[cell]
+        if host.dead:
+            raise CellDown(f"cell {cell} is dead", cell)
+        return await host.deliver(source, epoch, packet)
 
 
 class LocalRuntime:
-    """Cells in this process."""
+    """Cells in this process. They die only if the experiment kills them, and come back from their journals."""
 
     def __init__(self, plan: Plan, transport: Transport | None = None) -> None:
         self._plan = plan
         self.placement = layout_of_run(plan) or plan.placement(plan.cells or 1)
         self.dashboard: str | None = None
         self.hosts: list[Host] = []
-        self._transport = transport
+        self._transport: Transport = transport or LocalTransport(self.hosts)
+        self._thresholds = gc.get_threshold()
 
     async def start(self) -> None:
         """Makes a host for each cell."""
-        self._thresholds = gc.get_threshold()
         gc.set_threshold(*GC_THRESHOLDS)
-        transport = self._transport or LocalTransport(self.hosts)
-        self.hosts.extend(Host(self._plan, self.placement, n, transport) for n in range(self.placement.cells))
+        self.hosts.extend(self._host(number) for number in range(self.placement.cells))
+
+    def _host(self, number: int) -> Host:
+        return Host(self._plan, self.placement, number, self._transport)
 
     async def call(self, cell: int, method: str, *arguments: Any) -> Any:
-        """Calls a host's method."""
-        result = getattr(self.hosts[cell], method)(*arguments)
-        return await result if asyncio.iscoroutine(result) else result
+        """Calls a host's method. Raises `CellDown` if the cell is dead."""
+        host = self.hosts[cell]
+        try:
+            result = getattr(host, method)(*arguments)
+            value = await result if asyncio.iscoroutine(result) else result
+        except CellLost as error:
+            if not host.dead:
+                raise
+            raise CellDown(str(error), cell) from error
+        if host.dead:
+            raise CellDown(f"cell {cell} is dead", cell)
+        return value
 
     async def revive(self, cell: int) -> None:
-        """Cells in this process do not die alone."""
-        raise CellLost(f"cell {cell} of this process is gone")
+        """Makes a new host for a cell, which recovers when it is opened."""
+        await self.hosts[cell].abandon()
+        host = self._host(cell)
+        await host.open()
+        if host.cell.started:
+            host.begin()
+        self.hosts[cell] = host
 
     async def stop(self) -> None:
         """Nothing is left once the hosts are closed."""

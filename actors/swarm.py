@@ -120,7 +120,7 @@ class Swarm:
                 self._link_locks.append(asyncio.Lock())
                 self._sequence += link.next_number
                 self._note_recovery(status)
-            self._resumed = any(status.epoch > 1 for status in self._statuses)
+            self._resumed = any(s.epoch > 1 or s.recovered_entries for s in self._statuses)
             if self.plan.schedule == "rounds":
                 self._continue_rounds()
             await asyncio.gather(*(self._call(cell, "begin") for cell in cells))

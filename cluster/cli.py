@@ -23,6 +23,7 @@ from cluster.display import LiveDisplay, run_view, runs_view, summary_view
 from cluster.experiment import load_experiment
 from cluster.export import export_run
 from cluster.located_yaml import nearest
+from cluster.replay_cli import fork, replay
 from cluster.results import State, find_run, runs_in
 from cluster.runner import Request, run_experiment, summary_of
 
@@ -193,6 +194,10 @@ def export(
 
     for file in export_run(find_run(run, results).path, to, form):
         typer.echo(str(file))
+
+
+app.command()(replay)
+app.command()(fork)
 
 
 @app.command(

@@ -19,7 +19,7 @@ from asyncio import CancelledError
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -130,12 +130,19 @@ def run_experiment(request: Request, observer: Observer) -> Summary:
     folder.path.mkdir(parents=True, exist_ok=True)
     with folder.lock():
         _write_manifest(request, folder, observer)
-        run = _Run(experiment, folder, request.address, observer)
-        try:
-            asyncio.run(run.trials_missing())
-        except (KeyboardInterrupt, CancelledError):
-            run.interrupted = True
-        return run.finish()
+        return run_missing(experiment, folder, request.address, observer)
+
+
+def run_missing(
+    experiment: Experiment, folder: RunFolder, address: str | None, observer: Observer
+) -> Summary:
+    """Runs what is missing in a run's folder, which this process holds."""
+    run = _Run(experiment, folder, address, observer)
+    try:
+        asyncio.run(run.trials_missing())
+    except (KeyboardInterrupt, CancelledError):
+        run.interrupted = True
+    return run.finish()
 
 
 def summary_of(folder: RunFolder) -> Summary:
@@ -154,7 +161,12 @@ def trial_plan(folder: RunFolder, number: int, *, journal: Path | None) -> tuple
     """The experiment and the plan of a trial that has begun, as they were; for replay. Raises `ConfigurationError`."""
     configuration = read_json(folder.trial(number).path / "configuration.json")
     experiment = Experiment.of(configuration, str(folder.trial(number).path / "configuration.json"))
-    return experiment, plan_of(experiment, run_id=_run_id(folder, number), journal=journal)
+    plan = plan_of(experiment, run_id=_run_id(folder, number), journal=journal)
+    before = folder.trial(number).path / "before.json"
+    if before.exists():  # a fork: its past followed another configuration
+        past = Experiment.of(read_json(before), str(before))
+        plan = replace(plan, before=plan_of(past, run_id=_run_id(folder, number), journal=journal))
+    return experiment, plan
 
 
 class _Run:

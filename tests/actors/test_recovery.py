@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from actors import CellLost, ConfigurationError, JournalSettings, Limits, Plan, Role, RunResult, Swarm
+from actors.faults import CellCrash, FaultPlan
 from tests.actors import cast
 from tests.actors.ray_here import RAY_OPTIONS
 
@@ -83,6 +84,28 @@ def test_idle_agents_are_put_to_rest_and_wake_as_they_were(tmp_path: Path) -> No
     for journal in (None, tmp_path):
         few = asyncio.run(whole_run(gossip_plan(journal, limits=Limits(resident_agents=5))))
         assert what_counts(few) == what_counts(expected)
+
+
+@pytest.mark.parametrize("where", ["local", pytest.param("ray", marks=pytest.mark.ray)])
+def test_an_experiment_kills_cells_and_agents_do_not_notice(tmp_path: Path, where: str) -> None:
+    async def run() -> RunResult:
+        crashes = FaultPlan(rules=(CellCrash(0, 3), CellCrash(1, 5), CellCrash(0, 5)))
+        plan = gossip_plan(tmp_path, faults=crashes, run_id=f"crashes-{where}")
+        async with (
+            Swarm.local(plan) if where == "local" else Swarm.on_ray(plan, "local", **RAY_OPTIONS) as swarm
+        ):
+            await swarm.broadcast("gossip", "go")
+            return await swarm.run()
+
+    result = asyncio.run(run())
+    assert [recovery["cell"] for recovery in result.recoveries].count(0) == 2
+    assert [recovery["cell"] for recovery in result.recoveries].count(1) == 1
+    assert what_counts(result) == what_counts(asyncio.run(whole_run(gossip_plan(None))))
+
+
+def test_a_cell_that_is_to_crash_needs_a_journal() -> None:
+    with pytest.raises(ConfigurationError, match="must come back from a journal"):
+        Swarm.local(gossip_plan(None, faults=FaultPlan(rules=(CellCrash(0, 3),))))
 
 
 @pytest.mark.ray
