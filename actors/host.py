@@ -65,6 +65,8 @@ class Host:
         """True once an experiment has killed the cell."""
         self._die = die
         self._opened = False
+        self.latest: Status | None = None
+        """How the cell did when its thread last came to tell: for other threads, while that one is busy."""
         crashes = () if plan.faults is None else plan.faults.cell_crashes
         mine = ((n, crash.at) for n, crash in enumerate(crashes) if crash.cell == number)
         self._crashes = sorted(mine, key=lambda crash: crash[1])
@@ -120,7 +122,8 @@ class Host:
             for wait in list(self.cell.waiting.effects.values()):
                 self.run_effect(wait)
         self.links.send_again()
-        return self.status()
+        self.latest = self.status()
+        return self.latest
 
     async def _recover(self, folder: Path) -> None:
         assert self._store is not None
@@ -148,6 +151,7 @@ class Host:
             self.cell.start()
         if not self.cell.rounds and self._pump is None:
             self._pump = asyncio.get_running_loop().create_task(self._run_freely())
+        self.latest = self.status()
 
     async def wind_down(self) -> None:
         """The swarm ends in good order: runs `on_stop` of the agents that are idle and define it."""
@@ -206,7 +210,7 @@ class Host:
             self._store.close()
 
     def status(self) -> Status:
-        """How the cell does; safe to call from another thread."""
+        """How the cell does. From its own thread; others read `latest`."""
         cell = self.cell
         return Status(
             cell=cell.number,
@@ -297,6 +301,7 @@ class Host:
                 self.links.flush(everything=not more)
                 self._progress.set()
                 self._look_after()
+                self.latest = self.status()
                 if more:
                     await asyncio.sleep(0)
                 else:
@@ -347,7 +352,8 @@ class Host:
         if settings is not None and settings.checkpoint_every and number % settings.checkpoint_every == 0:
             self._checkpoint()
         self._look_after()
-        return self.status()
+        self.latest = self.status()
+        return self.latest
 
     async def _finish_round(self) -> None:
         cell = self.cell
@@ -424,6 +430,7 @@ class Host:
         self._raise_error()
         expected = self.links.take(source, epoch, packet)
         self.commit()
+        self.latest = self.status()
         self._wake.set()
         self._progress.set()
         cell, limit = self.cell, self.plan.limits.inbox_messages

@@ -5,6 +5,7 @@ exact, as non-overlapping partials (Shewchuk, "Adaptive precision floating-point
 and rounded once, at the end: the same bits for any number of cells.
 """
 
+import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -87,7 +88,7 @@ class Measures:
     def latest(self) -> dict[str, tuple[int, Sum]]:
         """Of each measure the last time that something was recorded, and what."""
         self.fold()
-        return {measure: (at, self.sums[at, measure]) for measure, at in self._last.items()}
+        return {measure: (at, copy.deepcopy(self.sums[at, measure])) for measure, at in self._last.items()}
 
     def fold(self) -> None:
         """Sums up what came since the last call."""

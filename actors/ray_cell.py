@@ -129,7 +129,8 @@ class RayCell:
         """How the cell does. In a thread of its own."""
         await asyncio.to_thread(self._ready.wait)
         assert self._host is not None
-        return self._host.status()
+        assert self._host.latest is not None
+        return self._host.latest
 
     async def process_id(self) -> int:
         """The process of the cell. In a thread of its own."""
