@@ -115,6 +115,7 @@ class Cell:
         """Agents whose state changed since the last checkpoint, if checkpoints are taken."""
         self.seats: dict[str, Any] = {}
         self._sample_key = stream_key(plan.seed, "traffic")
+        self._sample_share = plan.traffic_sample
         if self.mail.injector is not None:
             self.waiting.schedule_crashes(self.mail.injector)
 
@@ -123,6 +124,7 @@ class Cell:
         plan = self.plan = self._next_plan
         for name, role in plan.roles.items():
             self.roles[name].parameters = role.parameters
+        self._sample_share = plan.traffic_sample
         self.waiting.unschedule_crashes()
         self.mail.follow_plan()
         if self.mail.injector is not None:
@@ -189,7 +191,7 @@ class Cell:
         resident.role.traffic[message.sender.partition("/")[0]] += 1
         if self.fingerprint is not None:
             self.fingerprint.delivery(resident.address, resident.turns, message)
-        share = self.plan.traffic_sample
+        share = self._sample_share
         if share and (share >= 1.0 or unit(self._sample_key, message.sender, message.sequence) < share):
             size = len(encode(message))
             kind = Kind(message.kind).name.lower()

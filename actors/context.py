@@ -7,7 +7,7 @@ to `sleep`, `after`, `every` or `ask` is in the same unit: seconds, or rounds (r
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from actors.errors import SwarmError
@@ -17,7 +17,6 @@ from actors.rng import Rng, stream_key
 if TYPE_CHECKING:
     from actors.cell import Cell
     from actors.resident import Resident
-    from actors.waiting import Flow
 
 _logger = logging.getLogger("rayswarm.agent")
 
@@ -40,6 +39,12 @@ class Context:
         self._rng: Rng | None = None
         self.message = message
         """The message of this turn."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        """Waits while the way of what was sent last is congested: what `send` returns is the context itself."""
+        wait = self._cell.waiting.wait_for_room(self._resident)
+        if wait is not None:
+            yield from wait.__await__()
 
     @property
     def address(self) -> str:
@@ -80,7 +85,7 @@ class Context:
         metadata: dict[str, Any] | None = None,
         context_id: str = "",
         task_id: str = "",
-    ) -> "Flow":
+    ) -> Awaitable[None]:
         """Sends a message; it is on its way when this returns. Content is copied.
 
         May be awaited: then it waits while the way to the recipient is congested. A handler that sends in a long loop
@@ -98,12 +103,12 @@ class Context:
                 0,
                 context_id,
                 task_id,
-                _copied(metadata),
+                None if metadata is None else copy_value(metadata),
             )
         )
-        return self._cell.waiting.flow(resident)
+        return self
 
-    def reply(self, content: Content = None, *, to: Message | None = None) -> "Flow":
+    def reply(self, content: Content = None, *, to: Message | None = None) -> Awaitable[None]:
         """Answers this turn's message, or an earlier one that the agent kept. Keeps its context and task ids."""
         asked = self.message if to is None else to
         resident = self._resident
@@ -120,7 +125,7 @@ class Context:
                 asked.task_id,
             )
         )
-        return self._cell.waiting.flow(resident)
+        return self
 
     async def ask(
         self,
@@ -151,24 +156,24 @@ class Context:
                 0,
                 context_id,
                 task_id,
-                _copied(metadata),
+                None if metadata is None else copy_value(metadata),
             )
         )
         answer: Message = await wait
         return answer
 
-    def broadcast(self, role: str, content: Content = None) -> "Flow":
+    def broadcast(self, role: str, content: Content = None) -> Awaitable[None]:
         """Sends one message to every agent of a role but oneself."""
         return self.send(f"{role}/*", content)
 
-    def broadcast_neighbours(self, content: Content = None) -> "Flow":
+    def broadcast_neighbours(self, content: Content = None) -> Awaitable[None]:
         """Sends a message to each neighbour in the topology."""
         resident = self._resident
         parts = parts_of(content)
         for neighbour in self.neighbours:
             resident.sequence = sequence = resident.sequence + 1
             self._cell.mail.route(Message(resident.address, neighbour, sequence, parts))
-        return self._cell.waiting.flow(resident)
+        return self
 
     def spawn(self, role: str, key: str | int | None = None, **parameters: Any) -> str:
         """Makes an agent of a role and returns its address; one that exists already stays as it is.
@@ -255,7 +260,3 @@ class Context:
         """Called by the cell at the end of a turn: keeps the count of draws."""
         if self._rng is not None:
             self._resident.draws = self._rng.draws
-
-
-def _copied(metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-    return None if metadata is None else copy_value(metadata)

@@ -5,7 +5,7 @@ timers of the cell; an ask that is answered removes its deadline, so nothing is 
 """
 
 import math
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -66,22 +66,6 @@ class Crash(msgspec.Struct, frozen=True, tag=True):
 Due = Wait | Timer | Delayed | Crash
 
 
-class Flow:
-    """What `send` returns: await it to wait for room on the way; it costs nothing where there is room."""
-
-    __slots__ = ("_resident", "_waiting")
-
-    def __init__(self, waiting: "Waiting", resident: Resident) -> None:
-        self._waiting = waiting
-        self._resident = resident
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        """Waits until the congested way has room."""
-        wait = self._waiting.wait_for_room(self._resident)
-        if wait is not None:
-            yield from wait.__await__()
-
-
 class Waiting:
     """All waits of a cell."""
 
@@ -97,7 +81,6 @@ class Waiting:
         self._timer_at: dict[tuple[str, int], int] = {}
         self._held: dict[int, list[Resident]] = {}
         self._rooms: dict[int, list[Wait]] = {}
-        self._free_flow: Flow | None = None
 
     def is_resting(self, address: str) -> bool:
         """True if the agent has a state in the checkpoint store."""
@@ -290,14 +273,6 @@ class Waiting:
             self.end(wait, decode_state(value), None)
 
     # --- room on the way ---------------------------------------------------------------------------------------
-
-    def flow(self, resident: Resident) -> Flow:
-        """What to await for room on the way."""
-        if self._cell.rounds:
-            if self._free_flow is None:
-                self._free_flow = Flow(self, resident)
-            return self._free_flow
-        return Flow(self, resident)
 
     def wait_for_room(self, resident: Resident) -> Wait | None:
         """Waits while the way is congested; None if it is not."""

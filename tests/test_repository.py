@@ -97,7 +97,7 @@ def may_import_ray(path: Path) -> bool:
     """Only the edges know Ray: the rest runs, and is tested, without it."""
     package = path.relative_to(ROOT).parts[0]
     return package in ("cluster", "memory", "inference") or (
-        package == "actors" and path.name.startswith("ray_")
+        package in ("actors", "benchmarks") and path.name.startswith("ray_")
     )
 
 
