@@ -36,7 +36,7 @@ from actors.plan import Plan
 from actors.player import Player
 from actors.resident import Resident
 from actors.state import encode_state
-from actors.status import Harvest, Status
+from actors.status import Harvest, Status, state_of
 from actors.store import CheckpointStore
 from actors.turn import Wait
 from actors.waiting import TICKS_PER_S
@@ -65,6 +65,8 @@ class Host:
         """True once an experiment has killed the cell."""
         self._die = die
         self._opened = False
+        self._allowance = None if plan.budget_messages is None else 0
+        """The number of turns at which the cell must stop, of a budget; None without one."""
         self.latest: Status | None = None
         """How the cell did when its thread last came to tell: for other threads, while that one is busy."""
         crashes = () if plan.faults is None else plan.faults.cell_crashes
@@ -211,32 +213,19 @@ class Host:
 
     def status(self) -> Status:
         """How the cell does. From its own thread; others read `latest`."""
-        cell = self.cell
+        problem = None if self._error is None else f"cell {self.cell.number}: {self._error}"
         return Status(
-            cell=cell.number,
             epoch=self.epoch,
-            now=cell.now,
-            ready=len(cell.ready),
-            queued=cell.mail.queued,
-            suspended=cell.stepper.suspended,
-            agents=len(cell.mail.residents) + len(cell.waiting.resting),
-            turns=cell.turns,
-            sent={peer: link.next_number for peer, link in list(self.links.outgoing.items())},
+            exhausted=self.exhausted,
+            sent={peer: link.next_number for peer, link in self.links.outgoing.items()},
             sent_before=dict(self._sent_before),
-            received={source: link.expected for source, link in list(self.links.incoming.items())},
-            outboxes=sum(map(len, cell.mail.outboxes)),
+            received={source: link.expected for source, link in self.links.incoming.items()},
             unanswered=sum(len(link.unanswered) for link in self.links.outgoing.values()),
-            next_tick=cell.waiting.timers.next_tick(),
-            outside=cell.waiting.outside(),
-            pending_local=len(cell.mail.next_local)
-            + sum(len(queue) for queue in list(cell.mail.arrived.values())),
-            counts=cell.all_counts(),
-            measures=cell.measures.latest(),
-            stop_error=cell.stop_error
-            or (None if self._error is None else f"cell {cell.number}: {self._error}"),
+            stop_error=self.cell.stop_error or problem,
             recovered_entries=self._recovered,
             recovery_s=self._recovery_s,
             torn_bytes=0 if self._torn is None else self._torn.bytes_cut,
+            **state_of(self.cell),
         )
 
     def harvest(self) -> Harvest:
@@ -311,13 +300,29 @@ class Host:
             raise
 
     def _burst(self) -> bool:
+        turns = (
+            BURST_TURNS if self._allowance is None else min(BURST_TURNS, self._allowance - self.cell.turns)
+        )
+        if turns <= 0:
+            return False
         began = time.perf_counter()
-        more = self.cell.burst(BURST_TURNS)
+        more = self.cell.burst(turns)
         self.busy_s += time.perf_counter() - began
         return more
 
+    @property
+    def exhausted(self) -> bool:
+        """True if agents have mail and the budget does not let them take it."""
+        return self._allowance is not None and self.cell.turns >= self._allowance and bool(self.cell.ready)
+
+    def grant(self, turns: int) -> int:
+        """Lets agents here take so many messages more, no longer what they had been granted. Returns those taken."""
+        self._allowance = self.cell.turns + turns
+        self._wake.set()
+        return self.cell.turns
+
     async def _idle(self) -> None:
-        if self.cell.ready:
+        if self.cell.ready and not self.exhausted:
             return
         tick = self.cell.waiting.timers.next_tick()
         timeout = None
@@ -366,6 +371,8 @@ class Host:
                 # Tasks of asyncio's own may have been given an answer: let them get to their next wait.
                 for _ in range(_LOOP_TICKS):
                     await asyncio.sleep(0)
+            if self.exhausted:
+                return
             if cell.ready:
                 continue
             if not cell.waiting.outside():

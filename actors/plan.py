@@ -89,6 +89,8 @@ class Plan:
     """Whether to hash deliveries, sends and final states. None: in `rounds` only."""
     on_error: Literal["continue", "stop"] = "continue"
     """What the run does when a handler raises: goes on, or fails."""
+    budget_messages: int | None = None
+    """Messages that agents may take in all: the run ends at exactly so many, whatever is left to do."""
     traffic_sample: float = 0.0
     """Share of deliveries that are kept for `messages.parquet`, chosen by seed."""
 
@@ -129,5 +131,7 @@ class Plan:
             )
         if self.cells is not None and self.cells < 1:
             raise ConfigurationError(f"cells: {self.cells} is too few. Give 1 or more, or leave it out.")
+        if self.budget_messages is not None and self.budget_messages < 0:
+X
         if not 0.0 <= self.traffic_sample <= 1.0:
             raise ConfigurationError(f"traffic_sample: {self.traffic_sample} is not a share between 0 and 1.")

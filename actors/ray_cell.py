@@ -102,6 +102,10 @@ class RayCell:
         """Carries out a round."""
         return await (await self._opened()).round(number, boundaries)
 
+    async def grant(self, turns: int) -> int:
+        """Lets agents here take so many messages more."""
+        return (await self._opened()).grant(turns)
+
     async def answer_to(self, sequence: int) -> Message:
         """The answer to a message from outside."""
         return await (await self._opened()).answer_to(sequence)

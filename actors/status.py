@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from actors.cell import Failure, TrafficRow
+from actors.cell import Cell, Failure, TrafficRow
 from actors.measure import Sum
 
 
@@ -17,6 +17,8 @@ class Status(msgspec.Struct, frozen=True):
     ready: int
     queued: int
     suspended: int
+    exhausted: bool
+    """True if the budget of messages is all that keeps agents from going on."""
     agents: int
     turns: int
     sent: dict[int, int]
@@ -48,6 +50,26 @@ class Status(msgspec.Struct, frozen=True):
             or self.outside
             or self.pending_local
         )
+
+
+def state_of(cell: Cell) -> dict[str, Any]:
+    """The fields of a status that the cell itself can tell."""
+    mail, waiting = cell.mail, cell.waiting
+    return {
+        "cell": cell.number,
+        "now": cell.now,
+        "ready": len(cell.ready),
+        "queued": mail.queued,
+        "suspended": cell.stepper.suspended,
+        "agents": len(mail.residents) + len(waiting.resting),
+        "turns": cell.turns,
+        "outboxes": sum(map(len, mail.outboxes)),
+        "next_tick": waiting.timers.next_tick(),
+        "outside": waiting.outside(),
+        "pending_local": len(mail.next_local) + sum(map(len, mail.arrived.values())),
+        "counts": cell.all_counts(),
+        "measures": cell.measures.latest(),
+    }
 
 
 class Harvest(msgspec.Struct):

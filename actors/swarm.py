@@ -262,7 +262,7 @@ class Swarm:
                 await self._skip_to(last)
                 return False
             await self._one_round(following)
-            if watch.is_over(self._statuses):
+            if watch.is_over(self._statuses) or (self._unfinished and self._is_spent()):
                 return False
 
     async def _rounds_until_answered(self, cell: int, sequence: int, limit: float) -> Message:
@@ -271,7 +271,7 @@ class Swarm:
             if answer is not None:
                 return answer
             following = self._next_round()
-            if following is None or following > limit:
+            if following is None or following > limit or (self._unfinished and self._is_spent()):
                 raise TimeoutError
             await self._one_round(following)
 
@@ -285,7 +285,26 @@ class Swarm:
             return self._round + 1
         return max(min(ticks), self._round + 1) if ticks else None
 
+    def _is_spent(self) -> bool:
+        """True if the budget of messages is used up."""
+        budget = self.plan.budget_messages
+        return budget is not None and sum(status.turns for status in self._statuses) >= budget
+
+    async def _grant(self) -> None:
+        """Shares out what is left of the budget: first stops all cells, then lets those go on that need it."""
+        budget = self.plan.budget_messages
+        if budget is None:
+            return
+        cells = range(self.placement.cells)
+        taken = await asyncio.gather(*(self._call(cell, "grant", 0) for cell in cells))
+        left = max(0, budget - sum(taken))
+        needy = [status.cell for status in self._statuses if status.exhausted] or list(cells)
+        share, rest = divmod(left, len(needy))
+        await asyncio.gather(*(self._call(cell, "grant", share + (n < rest)) for n, cell in enumerate(needy)))
+
     async def _one_round(self, number: int) -> None:
+        """Carries out a round; with a budget, as much of it as that allows."""
+        await self._grant()
         if number > self._round:
             self._boundaries = self._next_boundaries()
         self._round = number
@@ -293,7 +312,7 @@ class Swarm:
             self._call(cell, "round", number, self._boundaries[cell]) for cell in range(self.placement.cells)
         )
         self._statuses = list(await asyncio.gather(*calls))
-        self._unfinished = False
+        self._unfinished = any(status.exhausted for status in self._statuses)
         self._raise_stop_error()
 
     async def _skip_to(self, number: int) -> None:
@@ -305,6 +324,11 @@ class Swarm:
         while True:
             self._statuses = await self._all("status")
             self._raise_stop_error()
+            if any(status.exhausted for status in self._statuses):
+                if self._is_spent():
+                    watch.is_over(self._statuses)
+                    return False
+                await self._grant()
             picture = [(status.turns, status.sent, status.received) for status in self._statuses]
             if self._is_quiet() and picture == before:
                 return True

@@ -80,6 +80,7 @@ def plan_of(experiment: Experiment, *, run_id: str, journal: Path | None) -> Pla
         ),
         fingerprint=swarm.fingerprint,
         on_error=swarm.on_error,
+        budget_messages=experiment.budget.messages,
         traffic_sample=swarm.traffic_sample,
     )
     plan.check()

@@ -246,3 +246,21 @@ def test_a_full_mailbox_refuses_and_tells_the_sender() -> None:
             assert (await swarm.ask("counter", "total")).data[0] == 10
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize("schedule", ["rounds", "free"])
+@pytest.mark.parametrize("cells", [1, 3])
+def test_a_budget_of_messages_is_spent_to_the_last_and_not_beyond(schedule: str, cells: int) -> None:
+    async def check(budget: int) -> tuple[int, bool]:
+        roles = {"gossip": Role(cast.Gossip, count=20, parameters={"peers": 20}), "echo": Role(cast.Echo)}
+        world = ("local", schedule, cells)
+        async with swarm_in(world, roles=roles, budget_messages=budget, run_id="budget") as swarm:
+            await swarm.broadcast("gossip", "go" if schedule == "rounds" else 3)
+            result = await swarm.run(timeout_s=20)
+        return result.messages, result.quiet
+
+    assert asyncio.run(check(137)) == (137, False)
+    assert asyncio.run(check(0)) == (0, False)
+    messages, quiet = asyncio.run(check(100_000))
+    assert quiet
+    assert messages < 100_000
