@@ -132,6 +132,8 @@ class Plan:
         if self.cells is not None and self.cells < 1:
             raise ConfigurationError(f"cells: {self.cells} is too few. Give 1 or more, or leave it out.")
         if self.budget_messages is not None and self.budget_messages < 0:
-X
+            raise ConfigurationError(
+                f"budget_messages: {self.budget_messages} is negative. Give 0 or more, or leave it out."
+            )
         if not 0.0 <= self.traffic_sample <= 1.0:
             raise ConfigurationError(f"traffic_sample: {self.traffic_sample} is not a share between 0 and 1.")
