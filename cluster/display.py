@@ -76,7 +76,8 @@ class LiveDisplay:
     def trial_begins(self, trial: Trial, trials: int) -> None:
         """Shows which trial it is."""
         arm = f": {arm_text(trial.arm)}" if trial.arm else ""
-        self._trial = f"trial {trial.number} ({trial.number + 1} of {trials}){arm}"
+        place = f" ({trial.number + 1} of {trials})" if trials > 1 else ""
+        self._trial = f"trial {trial.number}{place}{arm}"
         self._latest, self._rate, self._messages = None, 0.0, 0
         self._at = self._told = time.monotonic()
         self._refresh()
