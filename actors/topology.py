@@ -201,7 +201,9 @@ class Topology:
 
     def describe(self) -> str:
         """One line: kind, parameters, nodes, edges, mean degree. Draws a random network."""
-        told = ", ".join(f"{name} {Path(str(value)).name}" for name, value in self.parameters)
+        told = ", ".join(
+            name if value is True else f"{name} {Path(str(value)).name}" for name, value in self.parameters
+        )
         edges, size = self._shape.edges, self.nodes.size
         members = ", ".join(map(repr, self.nodes.members))
         kind = f"{self.kind} ({told})" if told else self.kind

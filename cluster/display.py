@@ -16,9 +16,14 @@ from rich.text import Text
 
 from actors.run import Progress
 from actors.swarm import Swarm
+from cluster.number import interval_text, number_text
 from cluster.results import RunFolder, State
 from cluster.runner import Summary
+from cluster.section import is_number
+from cluster.setting import arm_text, path_names, value_text
+from cluster.statistics import estimate
 from cluster.sweep import Trial
+from cluster.tables import arm_key
 
 COLOURS = {
     State.PLANNED: "dim",
@@ -28,6 +33,8 @@ COLOURS = {
     State.INTERRUPTED: "yellow",
 }
 LISTED_ROWS = 20
+ESTIMATES = 6
+"""Measures and results in the table of arms; the report has all."""
 REFRESH_PER_S = 4
 PLAIN_INTERVAL_S = 10.0
 
@@ -39,6 +46,7 @@ class LiveDisplay:
         self._console = console
         self._live = Live(console=console, refresh_per_second=REFRESH_PER_S, transient=True)
         self._title = ""
+        self._trials = 0
         self._rounds = True
         self._trial = ""
         self._latest: Progress | None = None
@@ -55,7 +63,7 @@ class LiveDisplay:
 
     def run_begins(self, folder: RunFolder, trials: int, done: int) -> None:
         """Shows where the results will be."""
-        self._title = folder.name
+        self._title, self._trials = folder.name, trials
         rest = f", {done} done already" if done else ""
         self._console.print(
             f"{folder.path}: {trials} {'trial' if trials == 1 else 'trials'}{rest}", highlight=False
@@ -67,7 +75,9 @@ class LiveDisplay:
 
     def trial_begins(self, trial: Trial, trials: int) -> None:
         """Shows which trial it is."""
-        self._trial = f"trial {trial.number + 1} of {trials}{_arm_text(trial.arm, ': ')}"
+        arm = f": {arm_text(trial.arm)}" if trial.arm else ""
+        place = f" ({trial.number + 1} of {trials})" if trials > 1 else ""
+        self._trial = f"trial {trial.number}{place}{arm}"
         self._latest, self._rate, self._messages = None, 0.0, 0
         self._at = self._told = time.monotonic()
         self._refresh()
@@ -96,7 +106,7 @@ class LiveDisplay:
     def trial_ended(self, trial: Trial, state: State) -> None:
         """Leaves a line for each trial of several."""
         self._live.update(Text(""))
-        if state != State.DONE or trial.number:
+        if state != State.DONE or self._trials > 1:
             self._console.print(f"{self._trial}: [{COLOURS[state]}]{state}[/]", highlight=False)
 
     def _refresh(self) -> None:
@@ -112,11 +122,14 @@ class LiveDisplay:
 
 
 def summary_view(summary: Summary) -> RenderableType:
-    """What a run has come to: a line for each trial, what agents left, failures, and where the report is."""
-    parts: list[RenderableType] = [_trials_table(summary)]
-    parts += _results_views(summary.results)
+    """What a run has come to: its trials or, of several replicates, its arms; failures; where the report is."""
+    parts: list[RenderableType] = []
+    if any(result["replicate"] for result in summary.results):
+        parts.append(_arms_table(summary.results))
+    else:
+        parts += [_trials_table(summary), *_results_views(summary.results)]
     for number, error in summary.errors.items():
-        parts.append(Text(f"trial {number + 1} failed: {error.strip()}", style="red"))
+        parts.append(Text(f"trial {number} failed: {error.strip()}", style="red"))
     failures = sum(result["counts"].get("handler_failures", 0) for result in summary.results)
     if failures:
         parts.append(Text(f"{failures} handlers failed; the report shows them.", style="yellow"))
@@ -187,8 +200,8 @@ def _trials_table(summary: Summary) -> Table:
     for result in summary.results:
         values = [result["measures"].get(name) for name in measures]
         table.add_row(
-            str(result["trial"] + 1),
-            *([Text(_arm_text(result["arm"]))] if swept else []),
+            str(result["trial"]),
+            *([Text(arm_text(result["arm"]))] if swept else []),
             f"{result['now']:,.6g}",
             f"{result['agents']:,}",
             f"{result['messages']:,}",
@@ -200,6 +213,48 @@ def _trials_table(summary: Summary) -> Table:
     return table
 
 
+def _arms_table(results: Sequence[Mapping[str, Any]]) -> Table:
+    """A line for each arm: means over its replicates, with 95% intervals."""
+    names = path_names(list(dict.fromkeys(path for result in results for path in result["arm"])))
+    columns = _estimated(results)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names.values():
+        table.add_column(name)
+    for name in ("n", "now", "messages", "seconds", *list(columns)[:ESTIMATES]):
+        table.add_column(name.replace("_", " "), justify="right")
+    for key in dict.fromkeys(arm_key(result["arm"]) for result in results):
+        arm = [result for result in results if arm_key(result["arm"]) == key]
+        table.add_row(
+            *(Text(value_text(arm[0]["arm"].get(path))) for path in names),
+            str(len(arm)),
+            *(_mean_text([result[name] for result in arm]) for name in ("now", "messages", "seconds")),
+            *(_estimate_text(values.get(key, [])) for values in list(columns.values())[:ESTIMATES]),
+        )
+    if len(columns) > ESTIMATES:
+        table.caption = f"The report shows {len(columns) - ESTIMATES} measures and results more."
+    return table
+
+
+def _estimated(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
+    """The values of each measure, and of each number that agents left, by arm."""
+    columns: dict[str, dict[str, list[float]]] = {}
+    for result in results:
+        for name, value in {**result["measures"], **result["results"]}.items():
+            if is_number(value):
+                columns.setdefault(name, {}).setdefault(arm_key(result["arm"]), []).append(float(value))
+    return columns
+
+
+def _mean_text(values: Sequence[float]) -> str:
+    return number_text(sum(values) / len(values))
+
+
+def _estimate_text(values: Sequence[float]) -> str:
+    told = estimate(values, share=False)
+    interval = "" if told.low is None or told.low == told.high else f" ({interval_text(told.low, told.high)})"
+    return f"{number_text(told.mean)}{interval}"
+
+
 def _results_views(results: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     """What agents left: single values of all trials side by side, lists of the first trial."""
     views: list[RenderableType] = []
@@ -209,7 +264,7 @@ def _results_views(results: Sequence[Mapping[str, Any]]) -> list[RenderableType]
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("result")
         for result in results[:LISTED_ROWS]:
-            table.add_column(_arm_text(result["arm"]) or f"trial {result['trial'] + 1}", justify="right")
+            table.add_column(arm_text(result["arm"]) or f"trial {result['trial']}", justify="right")
         for name in single:
             table.add_row(
                 name, *(_value_text(result["results"].get(name)) for result in results[:LISTED_ROWS])
@@ -251,13 +306,6 @@ def _value_text(value: Any) -> Text:
         if isinstance(value, int)
         else _json(value)
     )
-
-
-def _arm_text(arm: Mapping[str, Any], before: str = "") -> str:
-    text = " ".join(
-        f"{path}={value if isinstance(value, str) else _json(value)}" for path, value in arm.items()
-    )
-    return f"{before}{text}" if text else ""
 
 
 def _json(value: Any) -> str:

@@ -8,11 +8,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import polars as pl
+
 from cluster.figures import POINTS, SERIES, Line, line_figure
 from cluster.number import interval_text, number_text, share_text
 from cluster.record import Record, mapping
 from cluster.section import heading, is_number
 from cluster.series import Series, by_measure, measure_series, spread
+from cluster.setting import arm_text, path_names
 from cluster.statistics import NO_INTERVAL, WILSON, Array, Estimate, estimate, is_share
 from cluster.tables import arm_key, final_values
 
@@ -20,9 +23,6 @@ FIGURES = 24
 """Measures that are drawn; the tables hold all."""
 TOTAL_POINTS = 24_000
 """Points of all the lines together: a bound on the size of the file."""
-
-
-_SPACED = str.maketrans("_.", "  ")
 
 
 @dataclass(frozen=True)
@@ -83,22 +83,12 @@ def arms_of(record: Record) -> list[Arm]:
     """The arms in the order of the manifest, the first and last and those evenly between with a colour."""
     settings = record.arms or {"{}": {}}
     paths = list(dict.fromkeys(path for arm in settings.values() for path in arm))
-    # The last two words of a path name it: `faults.drop.share` is "drop share", a bare "share" would not do.
-    ends = [".".join(path.split(".")[1:][-2:]) or path for path in paths]
-    short = {path: end if ends.count(end) == 1 else path for path, end in zip(paths, ends, strict=True)}
+    names = path_names(paths)
     coloured = spread(list(settings), SERIES)
     return [
-        Arm(key, _arm_label(arm, short), coloured.index(key) if key in coloured else None)
+        Arm(key, arm_text(arm, names) or "all trials", coloured.index(key) if key in coloured else None)
         for key, arm in settings.items()
     ]
-
-
-def _arm_label(arm: Mapping[str, object], short: Mapping[str, str]) -> str:
-    parts = []
-    for path, value in arm.items():
-        text = number_text(value) if isinstance(value, (bool, int, float)) else str(value)
-        parts.append(f"{short[path].translate(_SPACED)} = {text}")
-    return ", ".join(parts) or "all trials"
 
 
 def figures_of(record: Record, arms: Sequence[Arm], time_label: str) -> tuple[list[MeasureFigure], int]:
@@ -163,7 +153,10 @@ def finals_of(record: Record, arms: Sequence[Arm]) -> tuple[list[EstimateGroup],
             for arm in arms
             if not (rows := frame.filter(frame["arm"] == arm.key)).is_empty()
         }
-        groups.append(_group(heading(name), by_arm, arms, share=is_share(frame["value"].to_numpy())))
+        # A mean over many agents may be 1 and is no yes: only measures recorded once at a time count as yes or no.
+        once = record.metrics.filter(pl.col("measure") == name)["count"].max() == 1
+        share = once and is_share(frame["value"].to_numpy())
+        groups.append(_group(heading(name), by_arm, arms, share=share))
         for arm in arms:
             rows = frame.filter(frame["arm"] == arm.key)
             if not rows.is_empty():

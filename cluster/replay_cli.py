@@ -59,9 +59,9 @@ def replay(
     folder = find_run(run, results)
     try:
         told = (
-            _replay_agent(folder, trial, agent, until, debug=debug)
+            _replay_agent(folder, trial, agent, until, debug=debug, aside=as_json)
             if agent
-            else _replay_trials(folder, trial)
+            else _replay_trials(folder, trial, aside=as_json)
         )
     except Diverged as error:
         if as_json:
@@ -81,7 +81,7 @@ def replay(
         typer.echo(json.dumps({"run": str(folder.path), **told}))
 
 
-def _replay_trials(folder: RunFolder, only: int | None) -> dict[str, object]:
+def _replay_trials(folder: RunFolder, only: int | None, *, aside: bool) -> dict[str, object]:
     numbers = [number for number, _ in enumerate(folder.trials) if only in (None, number)]
     if not numbers:
         raise ConfigurationError(
@@ -113,14 +113,14 @@ def _replay_trials(folder: RunFolder, only: int | None) -> dict[str, object]:
         typer.echo(
             f"trial {number}: {report.turns:,} turns in {report.cells} cells played again in {report.seconds:.1f} s: "
             f"{same}",
-            err=True,
+            err=aside,
         )
         told.append({"trial": number, **msgspec.to_builtins(report)})
     return {"trials": told}
 
 
 def _replay_agent(
-    folder: RunFolder, trial: int | None, agent: str, until: str | None, *, debug: bool
+    folder: RunFolder, trial: int | None, agent: str, until: str | None, *, debug: bool, aside: bool
 ) -> dict[str, object]:
     if trial is None and len(folder.trials) > 1:
         last = len(folder.trials) - 1
@@ -139,10 +139,10 @@ def _replay_agent(
     typer.echo(
         f"{report.address}: {report.turns:,} turns and {report.sends:,} sends played again, {report.compared:,} "
         f"compared: no difference",
-        err=True,
+        err=aside,
     )
     for name, value in told.items():
-        typer.echo(f"  {name} = {value}", err=True)
+        typer.echo(f"  {name} = {value}", err=aside)
     return {
         "agent": report.address,
         "turns": report.turns,

@@ -135,7 +135,7 @@ def _context(record: Record) -> dict[str, Any]:
         "finals": finals,
         "whole": whole,
         "scalars": scalar_results_of(record, arms),
-        "results": _results(record),
+        "results": _results(record, arms),
         "traffic": _traffic(record),
         "kinds": _kinds(record),
         "counts": _counts(record, arms),
@@ -204,9 +204,10 @@ def _dashboards(record: Record) -> list[str]:
     return [url for url in found if url.startswith(("http://", "https://"))]
 
 
-def _results(record: Record) -> list[tuple[str, list[Section]]]:
+def _results(record: Record, arms: list[Arm]) -> list[tuple[str, list[Section]]]:
     """Sections of each trial that left any, headed by the trial; with one trial also its scalars."""
     shown = []
+    labels = {arm.key: f": {arm.label}" for arm in arms} if len(arms) > 1 else {}
     for trial in record.trials:
         results = mapping(trial.get("results"))
         scalars = {
@@ -221,7 +222,8 @@ def _results(record: Record) -> list[tuple[str, list[Section]]]:
             texts = {name: value for name, value in results.items() if not is_number(value)}
         sections += [section(name, value) for name, value in texts.items()]
         if sections:
-            shown.append((f"Trial {trial.get('trial', '?')}", sections))
+            label = labels.get(arm_key(mapping(trial.get("arm"))), "")
+            shown.append((f"Trial {trial.get('trial', '?')}{label}", sections))
     return shown[:TRIAL_RESULTS]
 
 
