@@ -174,8 +174,9 @@ class Mail:
             if message.kind == _REPLY:
                 self._cell.counts["dead_letters: late reply"] += 1
                 return
-            if message.kind == _START and message.sender != START_SENDER and resident.turns:
-                return  # It exists already.
+            if message.kind == _START and message.sender != START_SENDER:
+                if resident.turns or resident.inbox is not None or resident.turn is not None:
+                    return  # It exists already.
         if self.injector is not None and self.injector.crashed(resident.address, self._cell.now):
             self._cell.counts["dead_letters: crashed"] += 1
             return
@@ -244,7 +245,7 @@ class Mail:
         if not known or info is None:
             self._unknown(message, to)
             return None
-        return self.settled(to, info)
+        return self.settled(to, info, start=message.kind != _START)
 
     def _unknown(self, message: Message, to: str) -> None:
         roles = ", ".join(repr(self._cell.placement.members(name)) for name in sorted(self._cell.roles))

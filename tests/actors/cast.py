@@ -219,3 +219,12 @@ class Asynchronous(Agent):
     async def outside(a: int, b: int) -> int:
         await asyncio.sleep(0.01)
         return a + b
+
+
+class Twins(Agent):
+    """Spawns the same agents twice, and speaks to one before."""
+
+    async def on_message(self, message: Message, context: Context) -> None:
+        for _ in range(2):
+            context.spawn("starter", "new")
+            context.spawn("starter", 0)

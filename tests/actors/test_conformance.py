@@ -264,3 +264,15 @@ def test_a_budget_of_messages_is_spent_to_the_last_and_not_beyond(schedule: str,
     messages, quiet = asyncio.run(check(100_000))
     assert quiet
     assert messages < 100_000
+
+
+def test_an_agent_that_is_spawned_twice_or_exists_starts_once() -> None:
+    async def check() -> None:
+        roles = {"twin": Role(cast.Twins), "starter": Role(cast.Starter, count=1), "counter": Role(cast.Counter)}
+        async with swarm_in(("local", "rounds", 2), roles=roles, run_id="twice") as swarm:
+            await swarm.send("twin", "spawn")
+            await swarm.run()
+            for address in ("starter/0", "starter/new"):
+                assert (await swarm.ask(address, "how often")).data == 1
+
+    asyncio.run(check())
