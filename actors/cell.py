@@ -113,7 +113,6 @@ class Cell:
         self.fingerprint = Fingerprint() if wanted else None
         self.dirty: set[str] | None = None
         """Agents whose state changed since the last checkpoint, if checkpoints are taken."""
-        self.seats: dict[str, Any] = {}
         self._sample_key = stream_key(plan.seed, "traffic")
         self._sample_share = plan.traffic_sample
         if self.mail.injector is not None:

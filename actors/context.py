@@ -249,12 +249,13 @@ class Context:
         return self._seat("memory")
 
     def _seat(self, name: str) -> Any:
-        seat = self._cell.seats.get(name)
+        seat = self._cell.plan.seats.get(name)
         if seat is None:
             raise SwarmError(
-                f"{self.address}: this swarm has no {name}. Give one in the plan: seats={{'{name}': ...}}."
+                f"{self.address}: this swarm has no {name}. Give one in the plan: seats={{'{name}': function}}, "
+                f"which is called with the context."
             )
-        return seat(self) if callable(seat) else seat
+        return seat(self)
 
     def finish(self) -> None:
         """Called by the cell at the end of a turn: keeps the count of draws."""

@@ -12,7 +12,6 @@ Rules:
 """
 
 import asyncio
-import inspect
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -32,12 +31,13 @@ from actors.link import Incoming, Packet
 from actors.links import Links, Transport
 from actors.mail import STOP_SENDER
 from actors.message import Kind, Message
+from actors.outside import outcome_of
 from actors.plan import Plan
 from actors.player import Player
 from actors.resident import Resident
-from actors.state import encode_state
 from actors.status import Harvest, Status, state_of
 from actors.store import CheckpointStore
+from actors.trace import tracer
 from actors.turn import Wait
 from actors.waiting import TICKS_PER_S
 
@@ -111,7 +111,8 @@ class Host:
             self._torn = self._journal.torn
             self.epoch = next_epoch(folder)
             self._store = CheckpointStore(folder / "checkpoint.db")
-            await self._recover(folder)
+            with tracer.start_as_current_span("recovery", attributes={"rayswarm.cell": self.cell.number}):
+                await self._recover(folder)
             if settings.checkpoint_every is not None:
                 self.cell.dirty = self.cell.dirty if self.cell.dirty is not None else set()
             self.cell.log = []
@@ -262,15 +263,11 @@ class Host:
 
     async def _run_effect(self, wait: Wait) -> None:
         function, arguments = wait.effect
-        try:
-            if inspect.iscoroutinefunction(function):
-                result = await function(*arguments)
-            else:
-                result = await asyncio.to_thread(function, *arguments)
-            value, error = encode_state(result), ""
-        except Exception as raised:
-            name = getattr(function, "__qualname__", repr(function))
-            value, error = b"", f"{name}: {type(raised).__name__}: {raised}"
+        name = getattr(function, "__qualname__", repr(function))
+        address, number = wait.key
+        about = {"rayswarm.agent": address, "rayswarm.number": number}
+        with tracer.start_as_current_span(f"effect {name}", attributes=about):
+            value, error = await outcome_of(function, arguments, name)
         self.cell.waiting.effect_done(wait, value, error)
 
     # --- running -----------------------------------------------------------------------------------------------
@@ -350,7 +347,8 @@ class Host:
         else:
             for message in cell.waiting.fire(number):
                 cell.mail.deliver(message)
-        await self._finish_round()
+        with tracer.start_as_current_span(f"round {number}", attributes={"rayswarm.cell": cell.number}):
+            await self._finish_round()
         self.links.flush(everything=True)
         self.commit()
         settings = self.plan.journal

@@ -174,9 +174,8 @@ class Mail:
             if message.kind == _REPLY:
                 self._cell.counts["dead_letters: late reply"] += 1
                 return
-            if message.kind == _START and message.sender != START_SENDER:
-                if resident.turns or resident.inbox is not None or resident.turn is not None:
-                    return  # It exists already.
+            if message.kind == _START and message.sender != START_SENDER and resident.is_settled:
+                return  # It exists already.
         if self.injector is not None and self.injector.crashed(resident.address, self._cell.now):
             self._cell.counts["dead_letters: crashed"] += 1
             return

@@ -3,16 +3,21 @@
 A plan is plain frozen data (but for the agents' classes) and is checked once, when a `Swarm` is made from it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from actors.address import Placement
 from actors.agent import Agent
 from actors.errors import ConfigurationError
 from actors.faults import FaultPlan
 from actors.topology import Topology
+
+if TYPE_CHECKING:
+    from actors.context import Context
+
+SEATS = ("llm", "tools", "memory")
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ class Plan:
     faults: FaultPlan | None = None
     limits: Limits = field(default_factory=Limits)
     journal: JournalSettings | None = None
+    seats: Mapping[str, Callable[["Context"], Any]] = field(default_factory=dict)
+    """What sits at `context.llm`, `context.tools` and `context.memory`: functions of the context, by these names."""
     fingerprint: bool | None = None
     """Whether to hash deliveries, sends and final states. None: in `rounds` only."""
     on_error: Literal["continue", "stop"] = "continue"
@@ -129,6 +136,9 @@ class Plan:
             raise ConfigurationError(
                 "faults: a cell that crashes must come back from a journal. Give one, or leave out `cell_crash`."
             )
+        for name in self.seats:
+            if name not in SEATS:
+                raise ConfigurationError(f"seats: there is no seat {name!r}. There are: {', '.join(SEATS)}.")
         if self.cells is not None and self.cells < 1:
             raise ConfigurationError(f"cells: {self.cells} is too few. Give 1 or more, or leave it out.")
         if self.budget_messages is not None and self.budget_messages < 0:

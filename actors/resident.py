@@ -59,6 +59,11 @@ class Resident:
         self.draws = 0
         """How many random numbers it has drawn."""
 
+    @property
+    def is_settled(self) -> bool:
+        """True once anything has been sent to it."""
+        return bool(self.turns) or self.inbox is not None or self.turn is not None
+
     def emptied(self) -> list[Message]:
         """Takes everything out of the mailbox."""
         inbox, self.inbox = self.inbox, None

@@ -228,3 +228,15 @@ class Twins(Agent):
         for _ in range(2):
             context.spawn("starter", "new")
             context.spawn("starter", 0)
+
+
+class Seated(Agent):
+    """Tells what sits at a seat of its context."""
+
+    async def on_message(self, message: Message, context: Context) -> None:
+        context.reply(getattr(context, message.text))
+
+
+def tools_of(context: Context) -> str:
+    """Sits at `context.tools`."""
+    return f"tools of {context.address}"

@@ -268,7 +268,11 @@ def test_a_budget_of_messages_is_spent_to_the_last_and_not_beyond(schedule: str,
 
 def test_an_agent_that_is_spawned_twice_or_exists_starts_once() -> None:
     async def check() -> None:
-        roles = {"twin": Role(cast.Twins), "starter": Role(cast.Starter, count=1), "counter": Role(cast.Counter)}
+        roles = {
+            "twin": Role(cast.Twins),
+            "starter": Role(cast.Starter, count=1),
+            "counter": Role(cast.Counter),
+        }
         async with swarm_in(("local", "rounds", 2), roles=roles, run_id="twice") as swarm:
             await swarm.send("twin", "spawn")
             await swarm.run()
@@ -276,3 +280,16 @@ def test_an_agent_that_is_spawned_twice_or_exists_starts_once() -> None:
                 assert (await swarm.ask(address, "how often")).data == 1
 
     asyncio.run(check())
+
+
+def test_what_sits_at_the_seats_of_the_context_is_what_the_plan_says() -> None:
+    async def check() -> None:
+        roles = {"seated": Role(cast.Seated)}
+        async with swarm_in(("local", "rounds", 1), roles=roles, seats={"tools": cast.tools_of}) as swarm:
+            assert (await swarm.ask("seated", "tools")).text == "tools of seated"
+            with pytest.raises(HandlerFailed, match=r"this swarm has no memory. Give one in the plan"):
+                await swarm.ask("seated", "memory")
+
+    asyncio.run(check())
+    with pytest.raises(ConfigurationError, match="there is no seat 'tool'"):
+        Swarm.local(Plan(ROLES, seats={"tool": cast.tools_of}))
