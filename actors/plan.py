@@ -52,7 +52,7 @@ class Limits:
     packets_in_flight: int = 8
     """Batches from one cell to another that may be unacknowledged: the credit."""
     resident_agents: int | None = None
-    """Agents that a cell keeps in memory; beyond it the longest idle are put to rest in the checkpoint store."""
+    """Agents that a cell keeps in memory; beyond it idle ones are put to rest in the checkpoint store."""
     ask_timeout_s: float = 60.0
     """Deadline of an ask without one (in `rounds`, this many rounds)."""
     dedicated_agents: int = 32
