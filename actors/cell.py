@@ -94,8 +94,8 @@ class Cell:
         self.started = False
         self.log: list[Entry] | None = None
         """Entries since the last commit; None if there is no journal, or while one is played."""
-        self.ready: deque[Resident | tuple[Any, ...]] = deque()
-        """Whose turn it is: agents with mail, and turns whose wait is over."""
+        self.ready: deque[Resident | Wait | tuple[Any, ...]] = deque()
+        """Whose turn it is: agents with mail, timers that rang, and other waits that are over, each with what to call."""
         self.mail = Mail(self)
         self.stepper = Stepper(self)
         self.waiting = Waiting(self)
@@ -163,6 +163,8 @@ class Cell:
                         item.inbox = None
                     self.mail.queued -= 1
                     self.take(item, message)
+                elif type(item) is Wait:
+                    self.waiting.ring(item.tick, item)
                 else:
                     item[0](*item[1:])  # type: ignore[index]  # a tuple: what to call, and with what
         return bool(ready)

@@ -94,10 +94,9 @@ class Stepper:
         except (Exception, CancelledError) as error:
             self._cell.failed(resident, context.message, error)
         else:
-            turn = Turn(resident, context, handler, self._variables)
-            resident.turn = turn
+            turn = resident.turn = Turn(resident, context, handler)
             self.suspended += 1
-            self._variables = Variables()
+            self._part_variables(turn)
             self._suspended(turn, waited)
             return
         if getrefcount(self.stepped_task) != self._references or len(self._variables):
@@ -118,16 +117,18 @@ class Stepper:
             asyncio.tasks._enter_task(self._loop, bridge.task)
         turn.wait = None
         ended = True
+        variables = self._variables if turn.variables is None else turn.variables
         try:
             if error is None:
-                waited = turn.variables.run(turn.coroutine.send, value)
+                waited = variables.run(turn.coroutine.send, value)
             else:
-                waited = turn.variables.run(turn.coroutine.throw, error)
+                waited = variables.run(turn.coroutine.throw, error)
             ended = False
         except StopIteration:
             pass
         except (Exception, CancelledError) as raised:
             self._cell.failed(turn.resident, turn.context.message, raised)
+        self._part_variables(turn)
         if bridge is not None:
             assert self._loop is not None
             asyncio.tasks._leave_task(self._loop, bridge.task)
@@ -143,6 +144,11 @@ class Stepper:
         self.suspended -= 1
         turn.resident.turn = None
         self._cell.end(turn.resident, turn.context)
+
+    def _part_variables(self, turn: Turn) -> None:
+        """A turn that has set context variables keeps them, apart from all others; most never do."""
+        if turn.variables is None and len(self._variables):
+            turn.variables, self._variables = self._variables, Variables()
 
     def _suspended(self, turn: Turn, waited: Any) -> None:
         """A handler waits: for its context, which the cell sees to, or for something of asyncio, by a bridge."""

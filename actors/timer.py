@@ -11,7 +11,7 @@ A timer is named by its tick and a key that its owner chooses, such as an agent'
 by a count of the cell's, which would depend on what other agents do.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
@@ -51,13 +51,13 @@ class TimerQueue(Generic[Item]):
             del self._buckets[heappop(self._ticks)]
         return None
 
-    def due(self, tick: int) -> list[tuple[int, Hashable, Item]]:
-        """Takes out all that is due at `tick` or before, as (tick, key, item) in order."""
-        fired: list[tuple[int, Hashable, Item]] = []
+    def due(self, tick: int) -> Iterator[tuple[int, Item]]:
+        """Takes out all that is due at `tick` or before; gives (tick, item) in order."""
+        fired: list[tuple[int, dict[Hashable, Item]]] = []
         while self._ticks and self._ticks[0] <= tick:
             at = heappop(self._ticks)
-            fired.extend((at, key, item) for key, item in self._buckets.pop(at).items())
-        return fired
+            fired.append((at, self._buckets.pop(at)))
+        return ((at, item) for at, bucket in fired for item in bucket.values())
 
     def pending(self) -> list[tuple[int, Hashable, Item]]:
         """All timers as (tick, key, item), in the order in which they will fire."""

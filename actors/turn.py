@@ -101,12 +101,12 @@ class Turn:
         resident: "Resident",
         context: "Context",
         coroutine: Coroutine[Any, Any, None],
-        variables: Variables,
     ) -> None:
         self.resident = resident
         self.context = context
         self.coroutine = coroutine
-        self.variables = variables
+        self.variables: Variables | None = None
+        """The context variables of this turn, once it has set any."""
         self.wait: Wait | None = None
         """What it waits for, if the cell steps it."""
         self.bridge: Bridge | None = None
@@ -132,15 +132,16 @@ class Bridge:
         self._loop = loop
         self._parked: Future[Any] = loop.create_future()
         self.task: Task[None] = loop.create_task(self._run())
-        self._references = (0, 0)
+        self._references = self._weak_references = 0
 
     def note_references(self) -> None:
         """Takes the present number of references to the task as that of an untouched one."""
-        self._references = (getrefcount(self.task), getweakrefcount(self.task))
+        self._references, self._weak_references = getrefcount(self.task), getweakrefcount(self.task)
 
     def is_touched(self) -> bool:
         """True if somebody has kept the task since `note_references`: it must not serve another turn."""
-        return (getrefcount(self.task), getweakrefcount(self.task)) != self._references
+        task = self.task
+        return getrefcount(task) != self._references + 1 or getweakrefcount(task) != self._weak_references
 
     def await_for(self, turn: Turn, awaited: Any) -> None:
         """Waits in the turn's place for what its handler yielded, then tells the cell."""

@@ -154,9 +154,10 @@ class Waiting:
     def fire(self, tick: int) -> list[Message]:
         """Fires what is due. Returns messages of agents to themselves, which are due now, in order."""
         messages: list[Message] = []
-        for at, _, item in self.timers.due(tick):
+        ready = self._cell.ready
+        for at, item in self.timers.due(tick):
             if isinstance(item, Wait):
-                self._cell.ready.append((self.ring, at, item))
+                ready.append(item)
             else:
                 message = self.carry_out(at, item)
                 if message is not None:
