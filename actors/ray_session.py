@@ -9,6 +9,7 @@ Rules:
 Starting Ray takes seconds: a program that runs several swarms holds one session around all of them.
 """
 
+import logging
 import os
 import signal
 import threading
@@ -22,6 +23,15 @@ from ray.exceptions import RayError
 
 from actors.errors import ConfigurationError
 
+_FOR_ANY_CLUSTER = {
+    "log_to_driver",
+    "logging_level",
+    "logging_config",
+    "namespace",
+    "runtime_env",
+    "_temp_dir",
+}
+"""The options that also hold for a cluster that is joined."""
 _FOR_A_CLUSTER_STARTED_HERE = "existing cluster"
 """What Ray's error says if it joins a cluster but was given options of one to start."""
 
@@ -38,7 +48,8 @@ class RaySession:
 
 @contextmanager
 def ray_session(address: str | None = None, options: Mapping[str, Any] | None = None) -> Iterator[RaySession]:
-    """Joins or starts Ray, and at the end leaves it or ends it. `options` are of `ray.init`, if a cluster is started.
+    """Joins or starts Ray, and at the end leaves it or ends it. `options` are of `ray.init`; those that size
+    a cluster hold if one is started.
 
     Raises `ConfigurationError` if there is no Ray to be had at the address.
     """
@@ -60,10 +71,9 @@ def _init(address: str | None, options: dict[str, Any]) -> bool:
             f"{address} is an address of Ray Client, by which cells cannot be called. Run on a node of the cluster and "
             f"give its address host:port, or submit the run: ray job submit --working-dir . -- rayswarm run FILE"
         )
-    joining = {"namespace": "rayswarm", "log_to_driver": options.get("log_to_driver", False)}
-    if "_temp_dir" in options:
-        joining["_temp_dir"] = options["_temp_dir"]
-    starting = {"include_dashboard": True, **options, **joining}
+    quiet = {"namespace": "rayswarm", "log_to_driver": False, "logging_level": logging.WARNING}
+    starting = {**quiet, "include_dashboard": True, **options}
+    joining = {**quiet, **{name: options[name] for name in _FOR_ANY_CLUSTER & options.keys()}}
     with _sigterm_kept():
         try:
             if address not in (None, "local"):
