@@ -95,7 +95,7 @@ class Cell:
         self.log: list[Entry] | None = None
         """Entries since the last commit; None if there is no journal, or while one is played."""
         self.ready: deque[Resident | Wait | tuple[Any, ...]] = deque()
-        """Whose turn it is: agents with mail, timers that rang, and other waits that are over, each with what to call."""
+        """Whose turn it is: agents with mail, timers that rang, and waits that are over, with what to call."""
         self.mail = Mail(self)
         self.stepper = Stepper(self)
         self.waiting = Waiting(self)

@@ -467,8 +467,8 @@ class Host:
             listener.set()
 
     def take_answer(self, sequence: int) -> Message | None:
-        """The answer to message number `sequence` from outside, once, if it is there."""
-        return self.cell.mail.answers.pop(sequence, None)
+        """The answer to message number `sequence` from outside, if it is there. May be asked again."""
+        return self.cell.mail.take_answer(sequence)
 
     async def answer_to(self, sequence: int) -> Message:
         """Waits for the answer to message number `sequence` from outside."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _REPLY, _FAILURE, _START = int(Kind.REPLY), int(Kind.FAILURE), int(Kind.START)
 _KEPT_ANSWERS = 10_000
+_KEPT_FETCHED = 1000
 _KEPT_PEERS = 65_536
 _OUTBOX_HARD_FACTOR = 20
 START_SENDER = "@start"
@@ -55,6 +56,8 @@ class Mail:
         """The cell to which the present turn sent more than its outbox should hold."""
         self.answers: dict[int, Message] = {}
         """Answers to messages from outside the swarm, until they are fetched."""
+        self._fetched: dict[int, Message] = {}
+        """The last answers that were: if one is lost on its way out, it is asked for again."""
         self.foreign_sends: dict[tuple[str, int], Message] = {}
         """While a journal is played: what tasks of asyncio's own have sent, until the journal says that they do."""
         self.injector: FaultInjector | None = None
@@ -293,6 +296,16 @@ class Mail:
             self._cell.counts["dead_letters: late reply"] += 1
         self.answers[message.reply_to] = message
         self._cell.hooks.answered(message.reply_to)
+
+    def take_answer(self, sequence: int) -> Message | None:
+        """The answer to message number `sequence` from outside, if it is there; the same if asked again."""
+        answer = self.answers.pop(sequence, None)
+        if answer is None:
+            return self._fetched.get(sequence)
+        if len(self._fetched) >= _KEPT_FETCHED:
+            del self._fetched[next(iter(self._fetched))]
+        self._fetched[sequence] = answer
+        return answer
 
     def arrive(self, source: int, epoch: int, first: int, count: int, data: bytes) -> None:
         """Takes in a batch from another cell; the link has put batches in order and dropped what came twice."""

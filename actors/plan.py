@@ -57,6 +57,11 @@ class Limits:
     """Deadline of an ask without one (in `rounds`, this many rounds)."""
     dedicated_agents: int = 32
     """On Ray, swarms of at most this many agents get one actor for each agent."""
+    start_timeout_s: float = 120.0
+    """On Ray, how long a cell may wait for a place: for a node with what its role asks for, and for its process."""
+    journal_wait_s: float = 120.0
+    """On Ray, how long a restarted cell waits for the process that it replaces to let its journal go. An NFS server
+    frees the locks of a host that died after 90 s."""
     restarts: int = 20
     """Times that Ray restarts a cell before the run fails."""
 

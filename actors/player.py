@@ -213,7 +213,7 @@ class Player:
         cell = self._cell
         while cell.ready:
             item = cell.ready.popleft()
-            if isinstance(item, Resident):
+            if not isinstance(item, tuple):
                 continue
             if item[0] == cell.waiting.answered:
                 self._answers[item[1].key] = item

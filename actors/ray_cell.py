@@ -4,8 +4,11 @@ Ray gives the process, its restart and the call; order, exactly-once delivery an
 (`actors/host.py`, `actors/link.py`): Ray keeps no order between calls of an async actor, and its own retries run calls
 twice.
 
-The class is plain: `actors/ray_runtime.py` makes it an actor. Status and stop have a thread of their own (Ray's
+The class is plain: `actors/ray_runtime.py` makes it an actor. Status and process id have threads of their own (Ray's
 concurrency group `control`), so they are answered while the cell is busy.
+
+What agents log goes to the worker's log files, as Ray keeps them, with the run and the agent in each line; where the
+program has given Ray a logging configuration of its own, that holds.
 """
 
 import asyncio
@@ -13,18 +16,24 @@ import gc
 import logging
 import os
 import threading
+import time
 from typing import Any
 
 import ray
 
-from actors.address import Placement
+from actors.address import Placement, role_of
+from actors.errors import SwarmError
 from actors.host import Host
+from actors.journal import JournalLocked
 from actors.link import Packet
 from actors.message import Message
 from actors.plan import Plan
 from actors.ray_metrics import CellMetrics
 from actors.runtime import GC_THRESHOLDS
 from actors.status import Status
+
+_LOCK_PAUSE_S = 0.2
+_LINE = "%(asctime)s %(levelname)s %(run)s %(agent)s: %(message)s"
 
 
 class RayTransport:
@@ -55,35 +64,67 @@ class RayCell:
         self._number = number
         self._names = names
         self._host: Host | None = None
-        self._ready = (
-            threading.Event()
-        )  # The control thread waits on it: an event of asyncio's is one loop's.
+        self._problem: SwarmError | None = None
+        """Why the cell could not be opened. It stays so: what half opened holds the journal's lock."""
+        # The control thread waits on it: an event of asyncio's is one loop's.
+        self._ready = threading.Event()
         self._opening: asyncio.Lock | None = None
-        self._metrics: CellMetrics | None = None
         self._metrics_task: asyncio.Task[None] | None = None
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        _log_lines(plan.run_id, names[number])
         logging.getLogger("rayswarm").info(
-            "%s: cell %s (%s) %s", plan.run_id, number, names[number], "restarted" if restarted else "started"
+            "cell %s of %s %s", number, len(names), "restarted" if restarted else "started"
         )
 
     def __repr__(self) -> str:
-        return f"Cell[{self._names[self._number]}]"
+        # Read once by Ray, for the dashboard and before each line of the log: who this is, among several runs.
+        name, roles = self._names[self._number], self._plan.roles
+        dedicated = roles[role_of(name)] if self._number >= self._placement.packed else None
+        packed = [role for role in roles if role not in self._placement.dedicated]
+        what = dedicated.agent.__name__ if dedicated is not None else ", ".join(packed) or "spawned agents"
+        return f"{self._plan.run_id} {name} ({what})"
 
     async def _opened(self) -> Host:
         if self._opening is None:
             self._opening = asyncio.Lock()
         async with self._opening:
+            if self._problem is not None:
+                raise self._problem
             if self._host is None:
-                transport = RayTransport(f"rayswarm/{self._plan.run_id}", self._names)
-                host = Host(self._plan, self._placement, self._number, transport, _die)
-                await host.open()
-                if host.cell.started:
-                    host.begin()
-                self._metrics = CellMetrics(self._plan.run_id, self._names[self._number])
-                self._metrics_task = asyncio.create_task(self._metrics.keep(host))
-                self._host = host
-                self._ready.set()
+                try:
+                    self._host = await self._new_host()
+                except SwarmError as error:
+                    self._problem = error
+                    raise
+                finally:
+                    self._ready.set()
+                metrics = CellMetrics(self._host, self._names[self._number])
+                self._metrics_task = asyncio.create_task(metrics.keep())
+                if self._host.cell.started:
+                    self._host.begin()
         return self._host
+
+    async def _new_host(self) -> Host:
+        """A host that is open. Waits while the process that it replaces still has the journal.
+
+        That may live on for a while: Ray restarts a cell as soon as its node does not answer. Until it lets the
+        journal go, what it does is part of the run; after that its packets carry an old epoch, and nobody takes them.
+        """
+        limit_s = self._plan.limits.journal_wait_s
+        until = time.monotonic() + limit_s
+        transport = RayTransport(f"rayswarm/{self._plan.run_id}", self._names)
+        while True:
+            host = Host(self._plan, self._placement, self._number, transport, _die)
+            try:
+                await host.open()
+                return host
+            except JournalLocked as error:
+                if time.monotonic() > until:
+                    raise SwarmError(
+                        f"cell {self._number} waited {limit_s:g} s for its journal: {error} If it is the cell's old "
+                        f"process on a node that was cut off, end it there, and run the same again."
+                    ) from error
+                await asyncio.sleep(_LOCK_PAUSE_S)
 
     async def open(self) -> Status:
         """Recovers what the journal holds."""
@@ -132,8 +173,8 @@ class RayCell:
     async def status(self) -> Status:
         """How the cell does. In a thread of its own."""
         await asyncio.to_thread(self._ready.wait)
-        assert self._host is not None
-        assert self._host.latest is not None
+        if self._host is None or self._host.latest is None:
+            raise self._problem or SwarmError(f"cell {self._number} could not be opened: see its log")
         return self._host.latest
 
     async def process_id(self) -> int:
@@ -144,3 +185,15 @@ class RayCell:
 def _die() -> None:
     """Ends this process as a kill would."""
     os._exit(1)
+
+
+def _log_lines(run: str, cell: str) -> None:
+    """Lets `context.log` reach the worker's log, unless a handler of the program's own has it already."""
+    logger = logging.getLogger("rayswarm")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    if not logger.hasHandlers():
+        handler = logging.StreamHandler()
+        # Lines of an agent bring its address; those of the cell itself bear the cell's name.
+        handler.setFormatter(logging.Formatter(_LINE, defaults={"run": run, "agent": cell}))
+        logger.addHandler(handler)

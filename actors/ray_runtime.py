@@ -1,19 +1,19 @@
-"""Cells as Ray actors, on a running cluster or one started here.
+"""Cells as Ray actors, on a running cluster or one started here (`actors/ray_session.py`).
 
 Rules:
-* Nothing touches Ray at import. A cluster that runs is used; one is started only if there is none, and only what was
-  started here is shut down.
 * Actors are named in the namespace `rayswarm/<run id>`: `cell/3`, or the agent's own address for a dedicated one, so
-  that a run is recognised in the dashboard.
+  that a run is recognised in the dashboard. Two runs of one id cannot share a cluster.
 * Ray never retries a call (it would run twice); a dead actor is restarted by Ray and recovers from its journal.
+* The actors end with the runtime, or with the process that started it, whatever ends that.
 """
 
 import asyncio
-import os
+import time
+from contextlib import ExitStack
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.address import Placement
@@ -21,10 +21,13 @@ from actors.errors import CellLost, ConfigurationError, SwarmError
 from actors.layout import layout_of_run
 from actors.plan import Plan
 from actors.ray_cell import RayCell
+from actors.ray_session import ray_session
 from actors.runtime import CellDown
 
 _REVIVE_TRIES = 200
 _REVIVE_PAUSE_S = 0.1
+_NAME_WAIT_S = 10.0
+"""The actors of a driver that was killed keep their names for so long, at most, before the name is another run's."""
 _CONTROL = ("status", "process_id")
 
 
@@ -35,60 +38,83 @@ class RayRuntime:
         self._plan = plan
         self._address = address
         self._options = options or {}
-        self._owns_ray = False
+        self._session = ExitStack()
         self._actors: list[Any] = []
         self.dashboard: str | None = None
         self.placement: Placement = plan.placement(plan.cells or 1)
 
     async def start(self) -> None:
         """Joins or starts Ray and makes an actor for each cell."""
-        self._join()
-        self.placement = layout_of_run(self._plan) or self._plan.placement(
-            self._plan.cells or self._cpus(), dedicated_roles(self._plan)
-        )
-        names = cell_names(self.placement)
-        alive = ray.nodes()  # type: ignore[no-untyped-call]  # Ray leaves it untyped
-        nodes = [node["NodeID"] for node in alive if node["Alive"]]
-        remote: Any = ray.remote  # Its types know nothing of concurrency groups.
-        actor = remote(concurrency_groups={"control": 2})(_with_control_methods())
-        namespace = f"rayswarm/{self._plan.run_id}"
-        for number, name in enumerate(names):
-            options = self._options_of(number, nodes)
+        try:
+            self.dashboard = self._session.enter_context(ray_session(self._address, self._options)).dashboard
+            dedicated = dedicated_roles(self._plan)
+            self.placement = layout_of_run(self._plan) or self._plan.placement(
+                self._plan.cells or self._packed_cells(dedicated), dedicated
+            )
+            names = cell_names(self.placement)
+            alive = ray.nodes()  # type: ignore[no-untyped-call]  # Ray leaves it untyped
+            nodes = [node["NodeID"] for node in alive if node["Alive"]]
+            remote: Any = ray.remote  # Its types know nothing of concurrency groups.
+            actor = remote(concurrency_groups={"control": 2})(_with_control_methods())
+            for number, name in enumerate(names):
+                made = actor.options(name=name, namespace=self._namespace, **self._options_of(number, nodes))
+                self._actors.append(await self._made(made, number, names))
+            await self._all_placed(names)
+        except BaseException:
+            await self.stop()
+            raise
+
+    @property
+    def _namespace(self) -> str:
+        return f"rayswarm/{self._plan.run_id}"
+
+    async def _made(self, actor: Any, number: int, names: list[str]) -> Any:
+        """The actor of a cell; waits a little for its name."""
+        until = time.monotonic() + _NAME_WAIT_S
+        while True:
             try:
-                handle = actor.options(name=name, namespace=namespace, **options).remote(
-                    self._plan, self.placement, number, names
-                )
+                return actor.remote(self._plan, self.placement, number, names)
             except ValueError as error:
-                raise ConfigurationError(
-                    f"run {self._plan.run_id!r} is in use on this cluster: {error}. "
-                    f"Give the plan another run_id, or wait for it to end."
-                ) from error
-            self._actors.append(handle)
+                if "already taken" not in str(error):
+                    raise ConfigurationError(f"{names[number]}: Ray refuses its options: {error}") from error
+                if time.monotonic() > until:
+                    raise ConfigurationError(
+                        f"run {self._plan.run_id!r} is at work on this cluster already: {names[number]} of the "
+                        f"namespace {self._namespace} is another program's. Wait for it to end, or give this "
+                        f"run another run_id."
+                    ) from error
+            await asyncio.sleep(_REVIVE_PAUSE_S)
 
-    def _join(self) -> None:
-        if not ray.is_initialized():
-            namespace = f"rayswarm/{self._plan.run_id}"
-            options: dict[str, Any] = {"log_to_driver": False, "include_dashboard": True, **self._options}
-            address = self._address or os.environ.get("RAY_ADDRESS")
-            try:
-                if address is not None and address != "local":
-                    ray.init(address=address, namespace=namespace, log_to_driver=options["log_to_driver"])
-                else:
-                    ray.init(address=address, namespace=namespace, **options)
-                    self._owns_ray = address == "local" or not _joined_existing()
-            except (ConnectionError, RayError, ValueError) as error:
-                raise ConfigurationError(
-                    f"cannot use the Ray cluster at {address or 'this machine'}: {error}. "
-                    f"Give address='local' to start one here."
-                ) from error
-            self._leave = True
-        else:
-            self._leave = False
-        url = ray._private.worker.get_dashboard_url()  # type: ignore[no-untyped-call]  # as above
-        self.dashboard = f"http://{url}" if url else None
+    async def _all_placed(self, names: list[str]) -> None:
+        """Waits until each actor runs. Ray itself would wait for ever for CPUs that no node has."""
+        limit = self._plan.limits.start_timeout_s
+        answers = {
+            asyncio.wrap_future(actor.process_id.remote().future()): name
+            for actor, name in zip(self._actors, names, strict=True)
+        }
+        done, waiting = await asyncio.wait(answers, timeout=limit)
+        for answer in done:
+            error = answer.exception()
+            if error is not None and not isinstance(error, ActorUnavailableError):
+                raise CellLost(f"{answers[answer]} could not be started: {error}") from error
+        if waiting:
+            missing = sorted(answers[answer] for answer in waiting)
+            asked = {
+                role: {"num_cpus": settings.num_cpus, "num_gpus": settings.num_gpus, **settings.resources}
+                for role, settings in self._plan.roles.items()
+                if role in self.placement.dedicated
+            }
+            raise ConfigurationError(
+                f"Ray found no place within {limit:g} s for {', '.join(missing[:5])}"
+                f"{f' and {len(missing) - 5} more' if len(missing) > 5 else ''}. Each agent asks for {asked}; "
+                f"the cluster has {_resources()}. Let the roles ask for less, or raise "
+                f"limits.start_timeout_s if nodes will join."
+            )
 
-    def _cpus(self) -> int:
-        return max(1, int(_resources().get("CPU", 1)))
+    def _packed_cells(self, dedicated: frozenset[str]) -> int:
+        """One for each CPU; one in all if it is only for agents that a dedicated role may spawn."""
+        packed = any(name not in dedicated for name in self._plan.roles)
+        return max(1, int(_resources().get("CPU", 1))) if packed else 1
 
     def _options_of(self, number: int, nodes: list[str]) -> dict[str, Any]:
         restarts = self._plan.limits.restarts if self._plan.journal is not None else 0
@@ -123,7 +149,7 @@ class RayRuntime:
             arguments = (source, epoch, packet.first, packet.count, packet.data)
         try:
             return await getattr(self._actors[cell], method).remote(*arguments)
-        except (ActorDiedError, ActorUnavailableError, RayActorError) as error:
+        except RayActorError as error:
             raise CellDown(f"cell {cell}: {type(error).__name__}", cell) from error
         except RayTaskError as error:
             cause = error.cause
@@ -146,14 +172,16 @@ class RayRuntime:
         for actor in self._actors:
             ray.kill(actor, no_restart=True)
         self._actors.clear()
-        if self._leave:
-            ray.shutdown(wait_for_processes=True) if self._owns_ray else ray.shutdown()
+        self._session.close()
 
 
 def dedicated_roles(plan: Plan) -> frozenset[str]:
-    """The roles whose agents get a Ray actor each: those that ask for it, and all of a small swarm."""
-    total = sum(1 if role.count is None else role.count for role in plan.roles.values())
-    small = total <= plan.limits.dedicated_agents and plan.cells is None
+    """The roles whose agents get a Ray actor each: those that ask for it, and all of a small swarm.
+
+    A swarm with a role whose agents are all made at run time (`count=0`) is not known to be small.
+    """
+    counts = [1 if role.count is None else role.count for role in plan.roles.values()]
+    small = plan.cells is None and all(counts) and sum(counts) <= plan.limits.dedicated_agents
     return frozenset(
         name
         for name, role in plan.roles.items()
@@ -182,8 +210,3 @@ def _with_control_methods() -> type[RayCell]:
 def _resources() -> dict[str, float]:
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray leaves it untyped
     return resources
-
-
-def _joined_existing() -> bool:
-    node = ray._private.worker.global_worker.node
-    return node is not None and not node.head

@@ -367,7 +367,7 @@ class _SoloPlayer:
 
     def _sort_ready(self) -> None:
         for item in self.cell.ready:
-            if not isinstance(item, Resident) and isinstance(item[1], Turn):
+            if isinstance(item, tuple) and isinstance(item[1], Turn):
                 self._woken = item
         self.cell.ready.clear()
 

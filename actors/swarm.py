@@ -360,21 +360,32 @@ class Swarm:
 
     async def _call(self, cell: int, method: str, *arguments: Any) -> Any:
         """Calls a cell, bringing it back if it died. Every method may be called again."""
+        down: CellDown | None = None
         for _ in range(self.plan.limits.restarts + 1):
             try:
+                if down is not None:
+                    await self._bring_back(down)
                 return await self.runtime.call(cell, method, *arguments)
             except CellDown as error:
-                if self.plan.journal is None:
-                    raise CellLost(
-                        f"cell {cell} died, and the agents' state with it: {error}. With a journal it would have been "
-                        f"recovered: give the plan journal=JournalSettings(directory)."
-                    ) from error
-                await self.runtime.revive(cell)
-                self._note_recovery(await self.runtime.call(cell, "open"))
-        raise CellLost(f"cell {cell} died {self.plan.limits.restarts + 1} times in one call: giving up")
+                down = error
+        raise CellLost(f"cell {cell} was lost {self.plan.limits.restarts + 1} times in one call: {down}")
+
+    async def _bring_back(self, down: CellDown) -> None:
+        """Waits for a cell that did not answer: it died and is restarted, or only a call was lost."""
+        try:
+            await self.runtime.revive(down.cell)
+        except CellLost as error:
+            if self.plan.journal is not None:
+                raise
+            raise CellLost(
+                f"cell {down.cell} died, and the agents' state with it: {down}. With a journal it would have been "
+                f"recovered: give the plan journal=JournalSettings(directory)."
+            ) from error
+        self._note_recovery(await self.runtime.call(down.cell, "open"))
 
     def _note_recovery(self, status: Status) -> None:
-        if status.epoch > 1:
+        known = any((r["cell"], r["epoch"]) == (status.cell, status.epoch) for r in self._recoveries)
+        if status.epoch > 1 and not known:
             self._recoveries.append(
                 {
                     "cell": status.cell,

@@ -15,13 +15,14 @@ import asyncio
 import sys
 from asyncio import CancelledError, Future, Task
 from collections.abc import Coroutine, Generator
-from contextvars import Context as Variables
 from sys import getrefcount
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 from weakref import getweakrefcount
 
 if TYPE_CHECKING:
+    from contextvars import Context as Variables
+
     from actors.cell import Cell
     from actors.context import Context
     from actors.resident import Resident

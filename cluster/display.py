@@ -83,10 +83,8 @@ class LiveDisplay:
         self._refresh()
 
     def swarm_began(self, swarm: Swarm) -> None:
-        """Shows the address of Ray's dashboard."""
+        """Shows whether it begins or goes on."""
         self._rounds = swarm.plan.schedule == "rounds"
-        if swarm.dashboard:
-            self._console.print(f"Ray dashboard: {swarm.dashboard}", highlight=False)
         if swarm.resumed:
             self._console.print(f"{self._trial}: goes on from its journal", highlight=False)
 

@@ -11,6 +11,7 @@ Rules:
 import asyncio
 import math
 import os
+import platform
 import shlex
 import signal
 import threading
@@ -137,9 +138,12 @@ def run_missing(
     experiment: Experiment, folder: RunFolder, address: str | None, observer: Observer
 ) -> Summary:
     """Runs what is missing in a run's folder, which this process holds."""
-    run = _Run(experiment, folder, address, observer)
+    run = _Run(experiment, folder, observer)
+    missing = [trial for trial in run.trials if folder.trial(trial.number).result is None]
+    observer.run_begins(folder, len(run.trials), len(run.trials) - len(missing))
     try:
-        asyncio.run(run.trials_missing())
+        with _ray_for(missing, experiment, address, observer):
+            asyncio.run(run.trials_missing(missing))
     except (KeyboardInterrupt, CancelledError):
         run.interrupted = True
     return run.finish()
@@ -172,22 +176,17 @@ def trial_plan(folder: RunFolder, number: int, *, journal: Path | None) -> tuple
 class _Run:
     """A run in progress."""
 
-    def __init__(
-        self, experiment: Experiment, folder: RunFolder, address: str | None, observer: Observer
-    ) -> None:
+    def __init__(self, experiment: Experiment, folder: RunFolder, observer: Observer) -> None:
         self.experiment = experiment
         self.folder = folder
-        self.address = address
         self.observer = observer
         self.trials = experiment.trials
         self.states = [State(folder.trial(trial.number).status["state"]) for trial in self.trials]
         self.interrupted = False
         self.fresh_results = False
 
-    async def trials_missing(self) -> None:
-        """Runs each trial that is not done."""
-        missing = [trial for trial in self.trials if self.folder.trial(trial.number).result is None]
-        self.observer.run_begins(self.folder, len(self.trials), len(self.trials) - len(missing))
+    async def trials_missing(self, missing: Sequence[Trial]) -> None:
+        """Runs the trials that are not done."""
         self._save(State.RUNNING if missing else State.DONE)
         with _sigterm_cancels():
             for trial in missing:
@@ -205,7 +204,7 @@ class _Run:
         try:
             experiment, plan = _prepared(self.experiment, trial, self.folder)
             write_json(folder.path / "configuration.json", experiment.configuration())
-            await run_trial(trial, experiment, plan, folder, address=self.address, observer=self.observer)
+            await run_trial(trial, experiment, plan, folder, observer=self.observer)
             self.fresh_results = True
             return State.DONE
         except (KeyboardInterrupt, CancelledError):
@@ -243,6 +242,23 @@ class _Run:
         write_json(self.folder.path / "status.json", status)
 
 
+@contextmanager
+def _ray_for(
+    trials: Sequence[Trial], experiment: Experiment, address: str | None, observer: Observer
+) -> Iterator[None]:
+    """Holds Ray while the trials run, if any of them runs on it: to start it for each would take seconds of each."""
+    if not any(experiment.of_trial(trial).on == "ray" for trial in trials):
+        yield
+        return
+    # Ray is imported by who runs on it: it takes half a second.
+    from actors.ray_session import ray_session  # noqa: PLC0415 - the reason is above
+
+    with ray_session(address) as session:
+        if session.dashboard is not None:
+            observer.note(f"Ray dashboard: {session.dashboard}")
+        yield
+
+
 def _prepared(experiment: Experiment, trial: Trial, folder: RunFolder) -> tuple[Experiment, Plan]:
     """A trial's own experiment, completed, and its plan: as kept if the trial has begun, else made now."""
     path = folder.trial(trial.number).path
@@ -260,7 +276,9 @@ def _finite(value: Any) -> Any:
 
 
 def _run_id(folder: RunFolder, number: int) -> str:
-    return f"{folder.path.parent.name}-{folder.path.name}-{number:03d}"
+    """Of this folder alone: the same experiment may run from two folders, on one Ray cluster, at the same time."""
+    place = sha256(f"{platform.node()}:{folder.path.resolve()}".encode()).hexdigest()[:6]
+    return f"{folder.path.parent.name}-{folder.path.name}-{number:03d}-{place}"
 
 
 def _write_manifest(request: Request, folder: RunFolder, observer: Observer) -> None:

@@ -99,8 +99,8 @@ async def run_trial(
 ) -> dict[str, Any]:
     """Runs or continues a trial and returns what its `result.json` says.
 
-    `experiment` is the trial's own, completed by its setup; `plan` is made of it. `address` is that of a Ray cluster.
-    Raises whatever error of the swarm ended the run.
+    `experiment` is the trial's own, completed by its setup; `plan` is made of it. `address` is that of a Ray cluster,
+    if none has been joined. Raises whatever error of the swarm ended the run.
     """
     ending = Ending(experiment, float(folder.status.get("seconds", 0.0)) if folder.journal.exists() else 0.0)
     saver = _Saver(folder, _identity(trial), ending.spent_s)
