@@ -42,10 +42,7 @@ from actors.turn import Wait
 from actors.waiting import TICKS_PER_S
 
 BURST_TURNS = 2000
-_COMMIT_ENTRIES = 20_000
-_SMALL_IN_FLIGHT = 2
 _LOOP_TICKS = 5
-_RETRY_S = (0.01, 1.0)
 
 
 class Host:
@@ -87,7 +84,7 @@ class Host:
         self._pump: asyncio.Task[None] | None = None
         self._closing = False
         self._error: BaseException | None = None
-        self._started_at = time.monotonic()
+        self._started_at = 0.0
         self._sent_before: dict[int, int] = {}
         self._checkpointed = 0
         self._recovered = 0
@@ -118,7 +115,7 @@ class Host:
             self.cell.log = []
         elif self.plan.limits.resident_agents is not None:
             self._store = CheckpointStore(None)
-        self._started_at = time.monotonic() - (0.0 if self.cell.rounds else self.cell.now)
+        self._started_at = self._clock() - (0.0 if self.cell.rounds else self.cell.now)
         if self._player is not None:
             player, self._player = self._player, None
             player.finish()
@@ -276,7 +273,7 @@ class Host:
         cell = self.cell
         try:
             while not self._closing:
-                now = time.monotonic() - self._started_at
+                now = self._clock() - self._started_at
                 tick = cell.waiting.timers.next_tick()
                 if cell.ready or (tick is not None and tick <= now * TICKS_PER_S):
                     self._crash_if_due(now)
@@ -324,7 +321,7 @@ class Host:
         tick = self.cell.waiting.timers.next_tick()
         timeout = None
         if tick is not None:
-            timeout = max(0.0, tick / TICKS_PER_S - (time.monotonic() - self._started_at))
+            timeout = max(0.0, tick / TICKS_PER_S - (self._clock() - self._started_at))
         self._wake.clear()
         try:
             async with asyncio.timeout(timeout):
@@ -483,6 +480,11 @@ class Host:
             self._listeners.discard(listener)
 
     # --- small things ------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _clock() -> float:
+        # The loop's own, so that a loop with a virtual clock runs the swarm on it.
+        return asyncio.get_running_loop().time()
 
     def _raise_error(self) -> None:
         if self._error is not None:
