@@ -43,6 +43,7 @@ from actors.waiting import TICKS_PER_S
 
 BURST_TURNS = 2000
 _LOOP_TICKS = 5
+_ROUNDING_TICKS = 1e-6
 
 
 class Host:
@@ -149,6 +150,7 @@ class Host:
         """Starts the agents that act by themselves, once; in `free`, begins to run."""
         if not self.cell.started:
             self.cell.start()
+            self.commit()  # Whoever called knows that they are started; so must a host that recovers.
         if not self.cell.rounds and self._pump is None:
             self._pump = asyncio.get_running_loop().create_task(self._run_freely())
         self.latest = self.status()
@@ -275,10 +277,11 @@ class Host:
             while not self._closing:
                 now = self._clock() - self._started_at
                 tick = cell.waiting.timers.next_tick()
-                if cell.ready or (tick is not None and tick <= now * TICKS_PER_S):
+                due = int(now * TICKS_PER_S + _ROUNDING_TICKS)
+                if cell.ready or (tick is not None and tick <= due):
                     self._crash_if_due(now)
                     cell.set_clock(now)
-                    for message in cell.waiting.fire(int(cell.now * TICKS_PER_S)):
+                    for message in cell.waiting.fire(due):
                         cell.mail.deliver(message)
                 more = self._burst()
                 self.links.flush(everything=not more)

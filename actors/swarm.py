@@ -12,6 +12,7 @@ A run ends when it is quiet (no message under way, no timer set, nobody waiting)
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +35,7 @@ from actors.status import Harvest, Status
 
 OUTSIDE_ADDRESS = "@outside"
 _POLL_S = (0.002, 0.1)
+_LOOK_AFTER_S = 1.0
 
 
 class Swarm:
@@ -46,6 +48,7 @@ class Swarm:
         self.placement = runtime.placement
         self._links: list[Outgoing] = []
         self._link_locks: list[asyncio.Lock] = []
+        self._revivals: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._sequence = 0
         self._round = 0
         self._boundaries: list[dict[int, int]] = []
@@ -369,12 +372,14 @@ class Swarm:
                         f"cell {cell} died, and the agents' state with it: {error}. With a journal it would have been "
                         f"recovered: give the plan journal=JournalSettings(directory)."
                     ) from error
-                await self.runtime.revive(cell)
-                self._note_recovery(await self.runtime.call(cell, "open"))
+                async with self._revivals[cell]:
+                    await self.runtime.revive(cell)
+                    self._note_recovery(await self.runtime.call(cell, "open"))
         raise CellLost(f"cell {cell} died {self.plan.limits.restarts + 1} times in one call: giving up")
 
     def _note_recovery(self, status: Status) -> None:
-        if status.epoch > 1:
+        known = any((r["cell"], r["epoch"]) == (status.cell, status.epoch) for r in self._recoveries)
+        if status.epoch > 1 and not known:
             self._recoveries.append(
                 {
                     "cell": status.cell,

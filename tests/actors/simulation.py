@@ -39,6 +39,7 @@ from actors.runtime import CellDown, LocalRuntime
 from actors.virtual_clock import VirtualClockLoop
 
 ROUNDS_LIMIT = 2000
+LIFE_LIMIT_S = 600.0
 MEMORY = Path("/dev/shm")  # noqa: S108 - a disk in memory where there is one: a seed flushes it dozens of times
 
 
@@ -171,7 +172,7 @@ class Wire:
 
     async def send(self, cell: int, source: int, epoch: int, packet: Packet) -> int:
         host = self._runtime.hosts[cell]
-        if host.dead or not host.cell.started:
+        if host.dead:
             raise CellDown(f"cell {cell} is dead", cell)
         answer = await host.deliver(source, epoch, packet)
         self._runtime.packet_delivered(host)
@@ -267,7 +268,10 @@ class SimulatedRuntime(LocalRuntime):
         if host.dead:
             raise CellDown(f"cell {cell} is dead", cell)
         if method not in ("open", "round", "deliver", "answer_to"):
-            return await super().call(cell, method, *arguments)
+            try:
+                return await super().call(cell, method, *arguments)
+            except Killed as error:
+                raise CellDown(f"cell {cell} died", cell) from error
         work = asyncio.ensure_future(super().call(cell, method, *arguments))
         death = self._deaths[host]
         try:
@@ -292,6 +296,13 @@ class SimulatedRuntime(LocalRuntime):
     async def revive(self, cell: int) -> None:
         await super().revive(cell)
         self._doom(self.hosts[cell])
+
+    async def picture(self) -> str:
+        """What each cell waits for."""
+        return "\n".join(
+            f"{host.dead=} {host.links._in_flight} {host.status()}" if not host.dead else f"{host.cell.number} dead"
+            for host in self.hosts
+        )
 
     async def end(self) -> None:
         """Leaves nothing behind."""
@@ -375,8 +386,10 @@ async def disturbed(scenario: Scenario, rng: Random, log: list[str]) -> tuple[Ru
         swarm = Swarm(scenario.plan, runtime)
         life = asyncio.ensure_future(drive(swarm, scenario))
         try:
-            await asyncio.wait((life, runtime.blackout), return_when=asyncio.FIRST_COMPLETED)
+            ends = (life, runtime.blackout)
+            await asyncio.wait(ends, timeout=LIFE_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
             if not runtime.blackout.done():
+                assert life.done(), f"the run hangs: {await runtime.picture()}"
                 return life.result()
         finally:
             life.cancel()
