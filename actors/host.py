@@ -42,10 +42,8 @@ from actors.turn import Wait
 from actors.waiting import TICKS_PER_S
 
 BURST_TURNS = 2000
-_COMMIT_ENTRIES = 20_000
-_SMALL_IN_FLIGHT = 2
 _LOOP_TICKS = 5
-_RETRY_S = (0.01, 1.0)
+_ROUNDING_TICKS = 1e-6
 
 
 class Host:
@@ -87,7 +85,7 @@ class Host:
         self._pump: asyncio.Task[None] | None = None
         self._closing = False
         self._error: BaseException | None = None
-        self._started_at = time.monotonic()
+        self._started_at = 0.0
         self._sent_before: dict[int, int] = {}
         self._checkpointed = 0
         self._recovered = 0
@@ -118,7 +116,7 @@ class Host:
             self.cell.log = []
         elif self.plan.limits.resident_agents is not None:
             self._store = CheckpointStore(None)
-        self._started_at = time.monotonic() - (0.0 if self.cell.rounds else self.cell.now)
+        self._started_at = self._clock() - (0.0 if self.cell.rounds else self.cell.now)
         if self._player is not None:
             player, self._player = self._player, None
             player.finish()
@@ -152,6 +150,7 @@ class Host:
         """Starts the agents that act by themselves, once; in `free`, begins to run."""
         if not self.cell.started:
             self.cell.start()
+            self.commit()  # Whoever called knows that they are started; so must a host that recovers.
         if not self.cell.rounds and self._pump is None:
             self._pump = asyncio.get_running_loop().create_task(self._run_freely())
         self.latest = self.status()
@@ -276,12 +275,13 @@ class Host:
         cell = self.cell
         try:
             while not self._closing:
-                now = time.monotonic() - self._started_at
+                now = self._clock() - self._started_at
                 tick = cell.waiting.timers.next_tick()
-                if cell.ready or (tick is not None and tick <= now * TICKS_PER_S):
+                due = int(now * TICKS_PER_S + _ROUNDING_TICKS)
+                if cell.ready or (tick is not None and tick <= due):
                     self._crash_if_due(now)
                     cell.set_clock(now)
-                    for message in cell.waiting.fire(int(cell.now * TICKS_PER_S)):
+                    for message in cell.waiting.fire(due):
                         cell.mail.deliver(message)
                 more = self._burst()
                 self.links.flush(everything=not more)
@@ -324,7 +324,7 @@ class Host:
         tick = self.cell.waiting.timers.next_tick()
         timeout = None
         if tick is not None:
-            timeout = max(0.0, tick / TICKS_PER_S - (time.monotonic() - self._started_at))
+            timeout = max(0.0, tick / TICKS_PER_S - (self._clock() - self._started_at))
         self._wake.clear()
         try:
             async with asyncio.timeout(timeout):
@@ -483,6 +483,11 @@ class Host:
             self._listeners.discard(listener)
 
     # --- small things ------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _clock() -> float:
+        # The loop's own, so that a loop with a virtual clock runs the swarm on it.
+        return asyncio.get_running_loop().time()
 
     def _raise_error(self) -> None:
         if self._error is not None:

@@ -12,6 +12,7 @@ A run ends when it is quiet (no message under way, no timer set, nobody waiting)
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +35,7 @@ from actors.status import Harvest, Status
 
 OUTSIDE_ADDRESS = "@outside"
 _POLL_S = (0.002, 0.1)
+_LOOK_AFTER_S = 1.0
 
 
 class Swarm:
@@ -46,6 +48,7 @@ class Swarm:
         self.placement = runtime.placement
         self._links: list[Outgoing] = []
         self._link_locks: list[asyncio.Lock] = []
+        self._revivals: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._sequence = 0
         self._round = 0
         self._boundaries: list[dict[int, int]] = []
@@ -372,16 +375,17 @@ class Swarm:
 
     async def _bring_back(self, down: CellDown) -> None:
         """Waits for a cell that did not answer: it died and is restarted, or only a call was lost."""
-        try:
-            await self.runtime.revive(down.cell)
-        except CellLost as error:
-            if self.plan.journal is not None:
-                raise
-            raise CellLost(
-                f"cell {down.cell} died, and the agents' state with it: {down}. With a journal it would have been "
-                f"recovered: give the plan journal=JournalSettings(directory)."
-            ) from error
-        self._note_recovery(await self.runtime.call(down.cell, "open"))
+        async with self._revivals[down.cell]:
+            try:
+                await self.runtime.revive(down.cell)
+            except CellLost as error:
+                if self.plan.journal is not None:
+                    raise
+                raise CellLost(
+                    f"cell {down.cell} died, and the agents' state with it: {down}. With a journal it would have been "
+                    f"recovered: give the plan journal=JournalSettings(directory)."
+                ) from error
+            self._note_recovery(await self.runtime.call(down.cell, "open"))
 
     def _note_recovery(self, status: Status) -> None:
         known = any((r["cell"], r["epoch"]) == (status.cell, status.epoch) for r in self._recoveries)
