@@ -5,7 +5,7 @@ Rules:
   the role of its agents, or `*` if they are of several.
 * Read once a second from what the cell counts anyway. What takes a walk over the cell's agents (how many of each role,
   how much mail they have) is done so seldom that it takes at most a hundredth of the time.
-* The time of a turn is a gauge, the mean over the last period, and no histogram: single turns are not timed, since they
+* The time of a turn is a gauge, a mean, and no histogram: single turns are not timed, since they
   take microseconds, and the sums that Ray reports for histograms are made of the middles of their buckets.
 """
 
@@ -37,7 +37,7 @@ class CellMetrics:
         self._dead = _counter("rayswarm_dead_letters_total", "Messages that were not delivered", "reason")
         self._depth = _gauge("rayswarm_mailbox_depth", "Messages that wait in mailboxes")
         self._agents = _gauge("rayswarm_agents", "Agents that live in the cell")
-        self._turns = _gauge("rayswarm_turn_seconds", "Mean time of a turn in the last second")
+        self._turns = _gauge("rayswarm_turn_seconds", "Mean time of a turn, of the last second with turns")
         self._round = _gauge("rayswarm_round", "The present round; in the schedule `free`, seconds")
         self._seen: dict[tuple[str, str], int] = {}
         self._walked: set[str] = set()
@@ -60,7 +60,8 @@ class CellMetrics:
         for reason, grown in self._growth_of("dead", self._dead_letters()).items():
             self._dead.inc(grown, tags={**self._tags, "reason": reason})
         busy = self._growth_of("busy", {"turns": cell.turns, "us": int(self._host.busy_s * 1e6)})
-        self._turns.set(busy.get("us", 0) / 1e6 / busy.get("turns", 1), tags=self._tags)
+        if "turns" in busy:  # An idle cell keeps the mean of its last turns: it did not become faster.
+            self._turns.set(busy.get("us", 0) / 1e6 / busy["turns"], tags=self._tags)
         self._round.set(cell.now, tags=self._tags)
         began = time.monotonic()
         if began >= self._walk_due:

@@ -9,12 +9,12 @@ Rules:
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.address import Placement
 from actors.errors import CellLost, ConfigurationError, SwarmError
@@ -52,11 +52,10 @@ class RayRuntime:
                 self._plan.cells or self._packed_cells(dedicated), dedicated
             )
             names = cell_names(self.placement)
-            alive = ray.nodes()  # type: ignore[no-untyped-call]  # Ray leaves it untyped
-            nodes = [node["NodeID"] for node in alive if node["Alive"]]
-            remote: Any = ray.remote  # Its types know nothing of concurrency groups.
-            actor = remote(concurrency_groups={"control": 2})(_with_control_methods())
+            nodes = spread(_cpus_by_node(), len(names))
             for number, name in enumerate(names):
+                role = self._dedicated_role(number)
+                actor = _actor_class("Cell" if role is None else self._plan.roles[role].agent.__name__)
                 made = actor.options(name=name, namespace=self._namespace, **self._options_of(number, nodes))
                 self._actors.append(await self._made(made, number, names))
             await self._all_placed(names)
@@ -131,9 +130,10 @@ class RayRuntime:
             options["num_cpus"] = settings.num_cpus
             options["num_gpus"] = settings.num_gpus
             options["resources"] = dict(settings.resources)
-        elif len(nodes) > 1:
-            node = nodes[number % len(nodes)]
-            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=True)
+        if role is None or not (settings.num_cpus or settings.num_gpus or settings.resources):
+            # The node meant for it, or any if that is gone. (Ray takes a soft node affinity for a hint, and strays.)
+            options["label_selector"] = {"ray.io/node-id": nodes[number]}
+            options["fallback_strategy"] = [{"label_selector": {}}]
         return options
 
     def _dedicated_role(self, number: int) -> str | None:
@@ -189,6 +189,18 @@ def dedicated_roles(plan: Plan) -> frozenset[str]:
     )
 
 
+def spread(cpus: Mapping[str, float], cells: int) -> list[str]:
+    """A node for each cell, so that each node has its share by its CPUs, and neighbours are on different nodes."""
+    weights = {node: cpu for node, cpu in cpus.items() if cpu > 0} or dict.fromkeys(cpus, 1.0)
+    taken = dict.fromkeys(weights, 0)
+    places = []
+    for _ in range(cells):
+        node = min(weights, key=lambda node: ((taken[node] + 1) / weights[node], taken[node], node))
+        taken[node] += 1
+        places.append(node)
+    return places
+
+
 def cell_names(placement: Placement) -> list[str]:
     """The actors' names: `cell/0` and on, then the addresses of dedicated agents."""
     names = [f"cell/{number}" for number in range(placement.packed)]
@@ -197,14 +209,20 @@ def cell_names(placement: Placement) -> list[str]:
     return names
 
 
-def _with_control_methods() -> type[RayCell]:
-    # Wrapped here and not where the class is defined, so that Ray pickles it by name.
-    class Cell(RayCell):
-        __doc__ = RayCell.__doc__
+def _actor_class(name: str) -> Any:
+    """Cells as a class of actors, by the name that the dashboard shows: for dedicated agents, that of their class."""
+    remote: Any = ray.remote  # Its types know nothing of concurrency groups.
+    control = ray.method(concurrency_group="control")
+    methods = {method: control(getattr(RayCell, method)) for method in _CONTROL}
+    # Made here and not where `RayCell` is defined, so that Ray pickles that by name.
+    return remote(concurrency_groups={"control": 2})(
+        type(name, (RayCell,), {"__doc__": RayCell.__doc__, **methods})
+    )
 
-    for name in _CONTROL:
-        setattr(Cell, name, ray.method(concurrency_group="control")(getattr(RayCell, name)))
-    return Cell
+
+def _cpus_by_node() -> dict[str, float]:
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray leaves it untyped
+    return {node["NodeID"]: node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]}
 
 
 def _resources() -> dict[str, float]:
