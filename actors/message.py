@@ -89,8 +89,8 @@ class Message(msgspec.Struct, frozen=True, gc=False, array_like=True):
     def text(self) -> str:
         """All text parts, joined by newlines; empty if there are none."""
         parts = self.parts
-        if len(parts) == 1 and parts[0].kind == "text":
-            text: str = parts[0].value
+        if len(parts) == 1:
+            text: str = parts[0].value if parts[0].kind == "text" else ""
             return text
         return "\n".join(part.value for part in parts if part.kind == "text")
 

@@ -1,8 +1,8 @@
 """A cell of 100,000 agents is killed in the middle of traffic: how long until all answer again, and what is lost.
 
-Every agent of two cells starts a token that makes a fixed number of hops, in turn to the other cell and within its own,
-so each agent must take exactly as many messages as a token makes hops. Half way the process of one cell gets SIGKILL.
-Ray restarts it; it reads its checkpoint, plays its journal, and takes up its traffic, while the other cell runs on.
+Tokens make a fixed number of hops, in turn to the other cell and within their own, one token for ten agents; each
+agent must take exactly as many messages as every other. Half way the process of one cell gets SIGKILL. Ray restarts it;
+it reads its checkpoint, plays its journal and takes up its traffic, while the other cell runs on.
 
 Service is full when every agent of both cells has answered a question that was asked right after the kill. When the
 traffic has ended, each agent tells how many messages it took: what is missing was lost, what is over was doubled.
@@ -25,6 +25,10 @@ from benchmarks.tally import Tally
 
 app = typer.Typer(add_completion=False)
 CELLS = 2
+AGENTS_A_TOKEN = 10
+WHOLE_TURN_HOPS = 20
+"""After so many hops of 2 and 1 in turn, tokens have been twice at each of ten neighbours."""
+START = "start"
 _LIMIT_S = 600.0
 _KILLED = 0
 
@@ -39,18 +43,20 @@ class Carrier(Agent):
 
     async def on_message(self, message: Message, context: Context) -> None:
         """Takes a token, which is the number of its hop, or a question, which is a text."""
-        question = message.text
-        if question:
-            missing = self.hops - self.taken
-            context.send(
-                question, {"present": 1, "lost": max(0, missing), "doubled": max(0, -missing)}[question]
-            )
+        role, _, key = context.address.partition("/")
+        number, hop = int(key), message.data
+        if message.text == START:
+            if number % AGENTS_A_TOKEN:
+                return
+            hop = 1
+        elif message.text:
+            missing = self.hops // AGENTS_A_TOKEN - self.taken
+            answers = {"present": 1, "lost": max(0, missing), "doubled": max(0, -missing)}
+            context.send(message.text, answers[message.text])
             return
-        hop = message.data
         self.taken += 1
         if hop < self.hops:
-            role, _, number = context.address.partition("/")
-            context.send(f"{role}/{(int(number) + 1 + hop % 2) % self.agents}", hop + 1)
+            context.send(f"{role}/{(number + 1 + hop % 2) % self.agents}", hop + 1)
 
 
 def carrying_plan(agents: int, hops: int, journal: Path) -> Plan:
@@ -71,11 +77,11 @@ def carrying_plan(agents: int, hops: int, journal: Path) -> Plan:
 async def measure(agents: int, hops: int, journal: Path) -> Outcome:
     """Runs the benchmark."""
     plan = carrying_plan(agents, hops, journal)
-    half = agents * CELLS * hops // 2
+    messages = agents * CELLS * hops // AGENTS_A_TOKEN
     async with running(plan, Place.RAY) as swarm:
         began = time.perf_counter()
-        await swarm.broadcast("carrier", 1)
-        before = await swarm.run(timeout_s=_LIMIT_S, stop=lambda progress: progress.messages >= half)
+        await swarm.broadcast("carrier", START)
+        before = await swarm.run(timeout_s=_LIMIT_S, stop=lambda progress: progress.messages >= messages // 2)
         traffic_s = time.perf_counter() - began
         process = await swarm.runtime.call(_KILLED, "process_id")
         killed = time.perf_counter()
@@ -95,12 +101,12 @@ async def measure(agents: int, hops: int, journal: Path) -> Outcome:
         "seconds_to_service": rounded(service_s),
         "recovery_seconds": rounded(after.recoveries[0]["seconds"]),
         "entries_played": after.recoveries[0]["entries"],
-        "messages": agents * CELLS * hops,
+        "messages": messages,
         "messages_per_second_before": rounded(before.messages / traffic_s),
     }
     notes = [
-        f"{agents:,} agents in each of {CELLS} cells on Ray, {hops} messages for each; one cell killed half way. "
-        "Recovery is reading the checkpoint and playing the journal; service is full when all agents have answered."
+        f"{agents:,} agents in each of {CELLS} cells on Ray, a token for each {AGENTS_A_TOKEN}; one cell killed half "
+        "way. Recovery is reading the checkpoint and playing the journal; service is full when all have answered."
     ]
     return Outcome("recovery", figures, notes)
 
@@ -116,9 +122,11 @@ async def _answers(swarm: Swarm, question: str) -> int:
 def recovery(
     *,
     agents: Annotated[
-        int, typer.Option(min=1, help="In the cell that is killed, and in the other.")
+        int, typer.Option(min=AGENTS_A_TOKEN, help="In each cell, a multiple of ten.")
     ] = 100_000,
-    hops: Annotated[int, typer.Option(min=2, help="Messages that each agent takes.")] = 30,
+    hops: Annotated[
+        int, typer.Option(min=WHOLE_TURN_HOPS, help=f"Of each token, a multiple of {WHOLE_TURN_HOPS}.")
+    ] = 300,
     as_json: AsJson = False,
 ) -> None:
     """Kill a cell in the middle of traffic: time to full service, and what is lost.
@@ -127,6 +135,9 @@ def recovery(
 
         rayswarm bench recovery --agents 10000
     """
+    for name, value, unit in (("--agents", agents, AGENTS_A_TOKEN), ("--hops", hops, WHOLE_TURN_HOPS)):
+        if value % unit:
+            raise typer.BadParameter(f"{name} {value} is not a multiple of {unit}, so agents would differ.")
     with tempfile.TemporaryDirectory() as folder:
         tell(asyncio.run(measure(agents, hops, Path(folder))), as_json=as_json)
 
