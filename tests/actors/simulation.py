@@ -1,0 +1,463 @@
+"""A chattering swarm in a world that goes wrong: one seed, one run, the same every time.
+
+Cells are hosts in one process, on a clock that jumps; packets between them are lost, repeated and late
+(`actors/chaos.py`); cells are killed at any commit, before, within or after its write, and come back from their
+journals; now and then all die at once, with the process, and the same command goes on.
+
+Agents number what they say to one another, so each can tell if anything was lost, came twice or out of order.
+
+The idea is FoundationDB's and TigerBeetle's: production code in a simulated world.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from actors import (
+    Agent,
+    Context,
+    DeadlinePassed,
+    JournalSettings,
+    Limits,
+    Message,
+    Plan,
+    Role,
+    RunResult,
+    Swarm,
+    SwarmError,
+    checkpoint,
+)
+from actors.chaos import Chaos, ChaosTransport
+from actors.host import Host
+from actors.link import Packet
+from actors.resident import Resident
+from actors.runtime import CellDown, LocalRuntime
+from actors.virtual_clock import VirtualClockLoop
+
+ROUNDS_LIMIT = 2000
+LIFE_LIMIT_S = 600.0
+MEMORY = Path("/dev/shm")  # noqa: S108 - a disk in memory where there is one: a seed flushes it dozens of times
+
+
+async def outside(number: int) -> list[int]:
+    """A call to the world outside, which gives the same whenever it is made."""
+    await asyncio.sleep(0.001 * (number % 7))
+    return [number, number * number]
+
+
+class Chatterer(Agent):
+    """Talks at random to all others for so many hops, in every way that its context offers."""
+
+    def __init__(self, peers: int, asynchronous: bool) -> None:
+        self.peers = peers
+        self.asynchronous = asynchronous
+        self.sent: dict[str, int] = {}
+        self.got: dict[str, int] = {}
+        self.refused: dict[str, int] = {}
+        self.wrong: list[str] = []
+        self.set = 0
+        self.fired = 0
+        self.beat = 0
+        self.asked = 0
+        self.answered = 0
+
+    def said(self, to: str, hops: int) -> list[int]:
+        self.sent[to] = self.sent.get(to, 0) + 1
+        return [self.sent[to], hops]
+
+    def anyone(self, context: Context) -> str:
+        return f"chatter/{context.rng.randrange(self.peers)}"
+
+    async def on_failure(self, error: SwarmError, message: Message, context: Context) -> None:
+        by = message.sender[1:]
+        self.refused[by] = self.refused.get(by, 0) + 1
+
+    async def on_message(self, message: Message, context: Context) -> None:
+        if message.sender == "@outside":
+            hops = message.data
+        elif message.sender == context.address and message.text:
+            self.on_timer(message.text, context)
+            return
+        else:
+            counter, hops = message.data
+            expected = self.got.get(message.sender, 0) + 1
+            if counter != expected:
+                self.wrong.append(f"{message.sender} said {counter}, expected {expected}")
+            self.got[message.sender] = counter
+            context.record("hops", hops)
+        if message.kind == 1:
+            context.reply([message.sequence, hops])
+        if hops > 0:
+            await self.chatter(hops - 1, context)
+
+    def on_timer(self, what: str, context: Context) -> None:
+        self.fired += 1
+        if what == "beat":
+            self.set += 1
+            if self.fired % 3 == 0 and context.cancel(self.beat):
+                self.beat = 0
+                self.set -= 1
+
+    async def chatter(self, hops: int, context: Context) -> None:
+        for _ in range(context.rng.randrange(1, 4)):
+            to = self.anyone(context)
+            sending = context.send(to, self.said(to, hops))
+            if context.rng.random() < 0.5:
+                await sending
+        choice = context.rng.randrange(12)
+        if choice == 0:
+            context.after(context.rng.uniform(0.5, 3), "once")
+            self.set += 1
+        elif choice == 1 and not self.beat:
+            self.beat = context.every(context.rng.choice([1, 2]), "beat")
+            self.set += 1
+        elif choice in (2, 3):
+            await self.ask("oracle", hops, context)
+        elif choice == 4:
+            await self.ask(self.anyone(context), 0, context)
+        elif choice == 5:
+            await context.sleep(context.rng.uniform(0, 2))
+        elif choice in (6, 7):
+            number = context.rng.randrange(100)
+            if await context.effect(outside, number) != [number, number**2]:
+                self.wrong.append("an effect gave something else")
+        elif choice == 8:
+            child = context.spawn("child", context.rng.randrange(3), peers=self.peers, asynchronous=False)
+            context.send(child, self.said(child, 0))
+        elif choice == 9 and hops > 1:
+            context.stop(f"child/{context.rng.randrange(3)}")
+        elif choice == 10 and self.asynchronous:
+            await asyncio.gather(*(self.ask("oracle", n, context) for n in range(2)))
+        elif choice == 11 and self.asynchronous:
+            async with asyncio.timeout(1000):
+                await asyncio.sleep(0.001)
+                await context.sleep(1)
+
+    async def ask(self, to: str, hops: int, context: Context) -> None:
+        self.asked += 1
+        try:
+            answer = await context.ask(to, self.said(to, hops), timeout_s=6)
+            if answer.data[1] != hops or answer.sender != to:
+                self.wrong.append(f"{to} answered {answer.data} to {hops}")
+        except DeadlinePassed:
+            pass
+        except SwarmError:
+            self.refused[to] = self.refused.get(to, 0) + 1
+        self.answered += 1
+
+
+class Oracle(Chatterer):
+    """Answers."""
+
+    async def chatter(self, hops: int, context: Context) -> None:
+        pass
+
+
+class Killed(Exception):
+    """The cell died in the middle of what it did."""
+
+
+class Wire:
+    """Hands packets to whichever host is a cell at present."""
+
+    def __init__(self, runtime: "SimulatedRuntime") -> None:
+        self._runtime = runtime
+
+    async def send(self, cell: int, source: int, epoch: int, packet: Packet) -> int:
+        host = self._runtime.hosts[cell]
+        if host.dead:
+            raise CellDown(f"cell {cell} is dead", cell)
+        answer = await host.deliver(source, epoch, packet)
+        self._runtime.packet_delivered(host)
+        return answer
+
+
+class SimulatedRuntime(LocalRuntime):
+    """Cells that are killed as a seed says."""
+
+    def __init__(self, plan: Plan, rng: Random, chaos: Chaos, kills: list[int], log: list[str]) -> None:
+        self._chaos = ChaosTransport(Wire(self), rng.randrange(2**32), chaos)
+        super().__init__(plan, self._chaos)
+        self._random = rng
+        self._kills = kills
+        self._events_left = kills.pop() if kills else -1
+        self._log = log
+        self.blackout: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._deaths: dict[Host, asyncio.Future[None]] = {}
+        self._made: list[Host] = []
+
+    def _host(self, number: int) -> Host:
+        host = super()._host(number)
+        self._deaths[host] = asyncio.get_running_loop().create_future()
+        self._made.append(host)
+        return host
+
+    # --- killing ---
+
+    def _is_due(self) -> bool:
+        if self._events_left < 0:
+            return False
+        self._events_left -= 1
+        if self._events_left >= 0:
+            return False
+        self._events_left = self._kills.pop() if self._kills else -1
+        return True
+
+    def _doom(self, host: Host) -> None:
+        """From here on the host's commits may kill it."""
+        journal = host._journal
+        assert journal is not None
+        write = journal.append
+
+        def append(payload: bytes) -> Any:
+            if host.dead:
+                raise Killed
+            if not self._is_due():
+                return write(payload)
+            when = self._random.choice(["before", "within", "after"])
+            if when == "within":
+                cut = self._random.randrange(write(payload).offset, journal.position.offset)
+                os.ftruncate(journal._file, cut)
+            elif when == "after":
+                write(payload)
+            self._kill(host, f"{when} a commit")
+            raise Killed
+
+        journal.append = append  # type: ignore[method-assign]  # this is where the world goes wrong
+
+    def packet_delivered(self, host: Host) -> None:
+        if not host.dead and self._is_due():
+            self._kill(host, "after a packet")
+            raise Killed
+
+    def _kill(self, host: Host, when: str) -> None:
+        if self._random.random() < 0.25:
+            self._log.append(f"all die, {when} of cell {host.cell.number}")
+            for other in self.hosts:
+                self._die(other)
+            if not self.blackout.done():
+                self.blackout.set_result(None)
+        else:
+            self._log.append(f"cell {host.cell.number} dies {when}")
+            self._die(host)
+
+    def _die(self, host: Host) -> None:
+        if host.dead:
+            return
+        host.dead = True
+        host._closing = True
+        for task in [*host._tasks, *([host._pump] if host._pump else [])]:
+            task.add_done_callback(_ignore)
+            if task is not asyncio.current_task():
+                task.cancel()
+        host._progress.set()
+        self._deaths.pop(host).set_result(None)
+
+    # --- the runtime ---
+
+    async def call(self, cell: int, method: str, *arguments: Any) -> Any:
+        host = self.hosts[cell]
+        await self._unless_all_died(method)
+        if host.dead:
+            raise CellDown(f"cell {cell} is dead", cell)
+        if method not in ("open", "round", "deliver", "answer_to"):
+            try:
+                return await super().call(cell, method, *arguments)
+            except Killed as error:
+                raise CellDown(f"cell {cell} died", cell) from error
+        work = asyncio.ensure_future(super().call(cell, method, *arguments))
+        death = self._deaths[host]
+        try:
+            await asyncio.wait((work, death), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+        if host.dead:
+            _ignore(work)
+            await self._unless_all_died(method)
+            raise CellDown(f"cell {cell} died", cell)
+        result = work.result()
+        if method == "open":
+            self._doom(host)
+        return result
+
+    async def _unless_all_died(self, method: str) -> None:
+        """The process is dead: nothing returns to it, until its remains are cleared away."""
+        if self.blackout.done() and method != "close":
+            await asyncio.get_running_loop().create_future()
+
+    async def revive(self, cell: int) -> None:
+        await super().revive(cell)
+        self._doom(self.hosts[cell])
+
+    async def picture(self) -> str:
+        """What each cell waits for."""
+        return "\n".join(
+            f"{host.dead=} {host.links._in_flight} {host.status()}"
+            if not host.dead
+            else f"{host.cell.number} dead"
+            for host in self.hosts
+        )
+
+    async def end(self) -> None:
+        """Leaves nothing behind."""
+        await self._chaos.close()
+        for host in self._made:
+            self._die(host)
+            await host.abandon()
+        await self.stop()
+
+
+def _ignore(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a seed stands for."""
+
+    plan: Plan
+    chaos: Chaos
+    kills: list[int]
+    kicks: list[tuple[str, int]]
+
+
+def scenario_of(seed: int, schedule: str, folder: Path) -> Scenario:
+    rng = Random(f"{schedule}/{seed}")
+    peers = rng.randrange(2, 9)
+    parameters = {"peers": peers, "asynchronous": rng.random() < 0.3}
+    limits = Limits(
+        outbox_messages=rng.choice([2, 5, 1000]),
+        inbox_messages=rng.choice([1, 10, 1000]),
+        packet_bytes=rng.choice([100, 400, 100_000]),
+        packets_in_flight=rng.choice([1, 2, 8]),
+        resident_agents=rng.choice([None, None, 2]),
+        restarts=10_000,
+    )
+    plan = Plan(
+        roles={
+            "chatter": Role(Chatterer, peers, parameters),
+            "oracle": Role(Oracle, None, parameters),
+            "child": Role(Oracle, 0, parameters),
+        },
+        seed=seed,
+        schedule=schedule,  # type: ignore[arg-type]  # one of the two
+        cells=rng.randrange(1, 5),
+        limits=limits,
+        journal=JournalSettings(
+            folder,
+            checkpoint_every=rng.choice([None, 1, 3]),
+            segment_bytes=rng.choice([500, 10_000, 2**20]),
+            compress=rng.random() < 0.2,
+        ),
+    )
+    calm = rng.random() < 0.2
+    chaos = (
+        Chaos(0.0, 0.0, 0.0) if calm else Chaos(rng.random() * 0.3, rng.random() * 0.3, 0.05 * rng.random())
+    )
+    kills = [rng.randrange(1, rng.choice([6, 30, 80])) for _ in range(rng.randrange(6))]
+    kicks = [(f"chatter/{rng.randrange(peers)}", rng.randrange(1, 4)) for _ in range(rng.randrange(1, 4))]
+    return Scenario(plan, chaos, kills, kicks)
+
+
+def reports_of(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What the agents of a cell know at the end, those at rest too."""
+    mail, waiting = host.cell.mail, host.cell.waiting
+    for address in sorted(mail.residents.keys() | waiting.resting):
+        resident = mail.residents.get(address)
+        if resident is None:
+            resident = Resident(address, host.cell.roles[address.partition("/")[0]])
+            assert host._store is not None
+            checkpoint.wake(resident, host._store)
+        if resident.agent is not None:
+            yield address, dict(vars(resident.agent))
+
+
+async def drive(swarm: Swarm, scenario: Scenario) -> tuple[RunResult, dict[str, Any]]:
+    """One life of the process: begins the run or goes on with it, to its end."""
+    await swarm.start()
+    await swarm.begin(scenario.kicks)
+    result = await swarm.run(rounds=ROUNDS_LIMIT if scenario.plan.schedule == "rounds" else None)
+    assert result.quiet, "the run does not end"
+    reports = {
+        address: report
+        for host in swarm.runtime.hosts  # type: ignore[attr-defined]  # all cells are here
+        for address, report in reports_of(host)
+    }
+    return result, reports
+
+
+async def disturbed(scenario: Scenario, rng: Random, log: list[str]) -> tuple[RunResult, dict[str, Any]]:
+    while True:
+        runtime = SimulatedRuntime(scenario.plan, rng, scenario.chaos, scenario.kills, log)
+        swarm = Swarm(scenario.plan, runtime)
+        life = asyncio.ensure_future(drive(swarm, scenario))
+        try:
+            ends = (life, runtime.blackout)
+            await asyncio.wait(ends, timeout=LIFE_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+            if not runtime.blackout.done():
+                assert life.done(), f"the run hangs: {await runtime.picture()}"
+                return life.result()
+        finally:
+            life.cancel()
+            await asyncio.gather(life, return_exceptions=True)
+            await runtime.end()
+
+
+async def undisturbed(scenario: Scenario) -> RunResult:
+    plan = replace(scenario.plan, journal=None, cells=1, limits=Limits())
+    async with Swarm.local(plan) as swarm:
+        await swarm.begin(scenario.kicks)
+        return await swarm.run(rounds=ROUNDS_LIMIT)
+
+
+def check(result: RunResult, reports: dict[str, Any]) -> None:
+    """Raises AssertionError if anything was lost, doubled or out of order."""
+    assert not result.failures, result.failures[0].error
+    for address, report in reports.items():
+        assert report["wrong"] == [], f"{address}: {report['wrong']}"
+        assert report["set"] == report["fired"] or report["beat"], f"{address}: {report}"
+        assert report["asked"] == report["answered"], f"{address}: {report}"
+        for to, said in report["sent"].items():
+            if to in reports or not to.startswith("child"):
+                heard = reports.get(to, {"got": {}})["got"].get(address, 0)
+                refused = (
+                    report["refused"].get(to, 0) if to.startswith("child") else 0
+                )  # spawning may be, too
+                assert heard <= said <= heard + refused, f"{address} said {said} to {to}, which heard {heard}"
+
+
+def simulate(seed: int, schedule: str) -> list[str]:
+    """Runs a seed. Returns what went wrong in its world; raises for what should not have mattered and did."""
+    folder = Path(tempfile.mkdtemp(prefix="simulation", dir=MEMORY if MEMORY.is_dir() else None))
+    log: list[str] = []
+    try:
+        with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+            scenario = scenario_of(seed, schedule, folder)
+            result, reports = runner.run(disturbed(scenario, Random(f"world/{schedule}/{seed}"), log))
+        check(result, reports)
+        if schedule == "rounds":
+            with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+                expected = runner.run(undisturbed(scenario))
+            assert result.fingerprint == expected.fingerprint, "the fingerprint differs"
+            assert result.measures == expected.measures, "the measures differ"
+            assert result.messages == expected.messages, "the number of messages differs"
+    except BaseException as error:
+        error.add_note(
+            f"Replay: python -m tests.simulate --schedule {schedule} --start {seed} --seeds 1 --verbose"
+        )
+        error.add_note("\n".join(log))
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(folder)
+    return log
