@@ -42,10 +42,8 @@ from actors.turn import Wait
 from actors.waiting import TICKS_PER_S
 
 BURST_TURNS = 2000
-_COMMIT_ENTRIES = 20_000
-_SMALL_IN_FLIGHT = 2
 _LOOP_TICKS = 5
-_RETRY_S = (0.01, 1.0)
+_ROUNDING_TICKS = 1e-6
 
 
 class Host:
@@ -87,7 +85,7 @@ class Host:
         self._pump: asyncio.Task[None] | None = None
         self._closing = False
         self._error: BaseException | None = None
-        self._started_at = time.monotonic()
+        self._started_at = 0.0
         self._sent_before: dict[int, int] = {}
         self._checkpointed = 0
         self._recovered = 0
@@ -118,7 +116,7 @@ class Host:
             self.cell.log = []
         elif self.plan.limits.resident_agents is not None:
             self._store = CheckpointStore(None)
-        self._started_at = time.monotonic() - (0.0 if self.cell.rounds else self.cell.now)
+        self._started_at = self._clock() - (0.0 if self.cell.rounds else self.cell.now)
         if self._player is not None:
             player, self._player = self._player, None
             player.finish()
@@ -152,6 +150,7 @@ class Host:
         """Starts the agents that act by themselves, once; in `free`, begins to run."""
         if not self.cell.started:
             self.cell.start()
+            self.commit()  # Whoever called knows that they are started; so must a host that recovers.
         if not self.cell.rounds and self._pump is None:
             self._pump = asyncio.get_running_loop().create_task(self._run_freely())
         self.latest = self.status()
@@ -189,9 +188,11 @@ class Host:
         """Leaves the cell as a kill would: nothing is written any more."""
         journal = self._journal
         self._journal = None  # so that nothing is committed
-        await self.close(in_good_order=False)
-        if journal is not None:
-            journal.close()
+        try:
+            await self.close(in_good_order=False)
+        finally:
+            if journal is not None:
+                journal.close()
 
     async def close(self, in_good_order: bool = True) -> None:
         """Ends the cell: a last commit, and in good order a last checkpoint."""
@@ -199,18 +200,20 @@ class Host:
         self._wake.set()
         for task in [*self._tasks, *([self._pump] if self._pump else [])]:
             task.cancel()
-        await asyncio.gather(*self._tasks, *([self._pump] if self._pump else []), return_exceptions=True)
-        if self._journal is not None:
+        try:
+            await asyncio.gather(*self._tasks, *([self._pump] if self._pump else []), return_exceptions=True)
             self.commit()
             if in_good_order and self._error is None:
                 self._checkpoint()
-            self._journal.close()
-        self.cell.log = None
-        self.cell.close()
+        finally:  # What holds files is let go, whatever happens: somebody may open them again in this process.
+            if self._journal is not None:
+                self._journal.close()
+            self.cell.log = None
+            self.cell.close()
+            if self._store is not None:
+                self._store.close()
         for _ in range(_LOOP_TICKS):
             await asyncio.sleep(0)
-        if self._store is not None:
-            self._store.close()
 
     def status(self) -> Status:
         """How the cell does. From its own thread; others read `latest`."""
@@ -276,12 +279,13 @@ class Host:
         cell = self.cell
         try:
             while not self._closing:
-                now = time.monotonic() - self._started_at
+                now = self._clock() - self._started_at
                 tick = cell.waiting.timers.next_tick()
-                if cell.ready or (tick is not None and tick <= now * TICKS_PER_S):
+                due = int(now * TICKS_PER_S + _ROUNDING_TICKS)
+                if cell.ready or (tick is not None and tick <= due):
                     self._crash_if_due(now)
                     cell.set_clock(now)
-                    for message in cell.waiting.fire(int(cell.now * TICKS_PER_S)):
+                    for message in cell.waiting.fire(due):
                         cell.mail.deliver(message)
                 more = self._burst()
                 self.links.flush(everything=not more)
@@ -324,7 +328,7 @@ class Host:
         tick = self.cell.waiting.timers.next_tick()
         timeout = None
         if tick is not None:
-            timeout = max(0.0, tick / TICKS_PER_S - (time.monotonic() - self._started_at))
+            timeout = max(0.0, tick / TICKS_PER_S - (self._clock() - self._started_at))
         self._wake.clear()
         try:
             async with asyncio.timeout(timeout):
@@ -387,18 +391,8 @@ class Host:
             if self.cell.turns >= due and not self.cell.stepper.suspended:
                 self._checkpoint()
         if limit is not None and len(self.cell.mail.residents) > limit + limit // 10:
-            self._put_to_rest(len(self.cell.mail.residents) - limit)
-
-    def _put_to_rest(self, count: int) -> None:
-        assert self._store is not None
-        cell = self.cell
-        idle = [r for r in cell.mail.residents.values() if r.turn is None and r.inbox is None]
-        for resident in idle[:count]:
-            checkpoint.rest(resident, self._store)
-            cell.waiting.resting.add(resident.address)
-            del cell.mail.residents[resident.address]
-            if cell.dirty is not None:
-                cell.dirty.discard(resident.address)
+            assert self._store is not None
+            checkpoint.put_to_rest(self.cell, self._store, len(self.cell.mail.residents) - limit)
 
     def _checkpoint(self) -> None:
         if self._store is None or self.cell.stepper.suspended or self._journal is None:
@@ -433,6 +427,9 @@ class Host:
     async def deliver(self, source: int, epoch: int, packet: Packet) -> int:
         """Takes a packet from another cell; answers when it is committed and the cell can take more."""
         self._raise_error()
+        if self._closing or self._player is not None or not self._opened:
+            # What is taken now would not be written down: let the sender keep it.
+            raise SwarmError(f"cell {self.cell.number} is not ready: send again")
         expected = self.links.take(source, epoch, packet)
         self.commit()
         self.latest = self.status()
@@ -483,6 +480,11 @@ class Host:
             self._listeners.discard(listener)
 
     # --- small things ------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _clock() -> float:
+        # The loop's own, so that a loop with a virtual clock runs the swarm on it.
+        return asyncio.get_running_loop().time()
 
     def _raise_error(self) -> None:
         if self._error is not None:

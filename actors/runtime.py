@@ -43,7 +43,7 @@ class Runtime(Protocol):
         """Calls a method of a cell's host. Raises `CellDown` if the cell died before or meanwhile."""
 
     async def revive(self, cell: int) -> None:
-        """Brings a dead cell back. Raises `CellLost` if that cannot be."""
+        """Brings a dead cell back; one that is back stays as it is. Raises `CellLost` if that cannot be."""
 
     async def stop(self) -> None:
         """Ends what `start` made."""
@@ -97,10 +97,16 @@ class LocalRuntime:
         return value
 
     async def revive(self, cell: int) -> None:
-        """Makes a new host for a cell, which recovers when it is opened."""
+        """Makes a new host for a cell that is dead, and recovers it."""
+        if not self.hosts[cell].dead:
+            return
         await self.hosts[cell].abandon()
         host = self._host(cell)
-        await host.open()
+        try:
+            await host.open()
+        except BaseException:
+            await host.abandon()  # or nobody else could open its journal
+            raise
         if host.cell.started:
             host.begin()
         self.hosts[cell] = host

@@ -12,6 +12,7 @@ A run ends when it is quiet (no message under way, no timer set, nobody waiting)
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +35,7 @@ from actors.status import Harvest, Status
 
 OUTSIDE_ADDRESS = "@outside"
 _POLL_S = (0.002, 0.1)
+_LOOK_AFTER_S = 1.0
 
 
 class Swarm:
@@ -46,6 +48,7 @@ class Swarm:
         self.placement = runtime.placement
         self._links: list[Outgoing] = []
         self._link_locks: list[asyncio.Lock] = []
+        self._revivals: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._sequence = 0
         self._round = 0
         self._boundaries: list[dict[int, int]] = []
@@ -311,7 +314,14 @@ class Swarm:
         calls = (
             self._call(cell, "round", number, self._boundaries[cell]) for cell in range(self.placement.cells)
         )
-        self._statuses = list(await asyncio.gather(*calls))
+        work = asyncio.gather(*calls)
+        try:
+            # A cell that dies when its own part is done is called by nobody, while others wait for what it sent.
+            while not (await asyncio.wait((work,), timeout=_LOOK_AFTER_S))[0]:
+                await self._all("status")
+            self._statuses = list(work.result())
+        finally:
+            work.cancel()
         self._unfinished = any(status.exhausted for status in self._statuses)
         self._raise_stop_error()
 
@@ -372,16 +382,17 @@ class Swarm:
 
     async def _bring_back(self, down: CellDown) -> None:
         """Waits for a cell that did not answer: it died and is restarted, or only a call was lost."""
-        try:
-            await self.runtime.revive(down.cell)
-        except CellLost as error:
-            if self.plan.journal is not None:
-                raise
-            raise CellLost(
-                f"cell {down.cell} died, and the agents' state with it: {down}. With a journal it would have been "
-                f"recovered: give the plan journal=JournalSettings(directory)."
-            ) from error
-        self._note_recovery(await self.runtime.call(down.cell, "open"))
+        async with self._revivals[down.cell]:  # One at a time: others may have met the same death.
+            try:
+                await self.runtime.revive(down.cell)
+            except CellLost as error:
+                if self.plan.journal is not None:
+                    raise
+                raise CellLost(
+                    f"cell {down.cell} died, and the agents' state with it: {down}. With a journal it would have been "
+                    f"recovered: give the plan journal=JournalSettings(directory)."
+                ) from error
+            self._note_recovery(await self.runtime.call(down.cell, "open"))
 
     def _note_recovery(self, status: Status) -> None:
         known = any((r["cell"], r["epoch"]) == (status.cell, status.epoch) for r in self._recoveries)
