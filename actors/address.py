@@ -104,4 +104,5 @@ class Placement:
 
 def _is_number(key: str) -> bool:
     # "07" and "7" must not be two agents in two mailboxes: only the canonical form is a number.
-    return key.isdecimal() and key.isascii() and (key[0] != "0" or key == "0")
+    # More digits than any count has are a name: Python refuses to read thousands of them.
+    return key.isdecimal() and key.isascii() and (key[0] != "0" or key == "0") and len(key) < 19

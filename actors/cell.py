@@ -26,7 +26,7 @@ from actors.errors import HandlerFailed, UnknownAddress
 from actors.fingerprint import Fingerprint
 from actors.mail import START_SENDER, Mail
 from actors.measure import Measures
-from actors.message import Kind, Message, copy_value, encode
+from actors.message import Kind, Message, check_text, copy_value, encode, frozen, printable
 from actors.plan import Plan
 from actors.resident import Resident, RoleInfo
 from actors.rng import stream_key, unit
@@ -172,7 +172,7 @@ class Cell:
     def take(self, resident: Resident, message: Message) -> None:
         """Begins a turn of an agent with a message."""
         if self.log is not None:
-            self.log.append(Took(resident.address, message))
+            self.log.append(Took(resident.address, frozen(message)))
         if self.dirty is not None:
             self.dirty.add(resident.address)
         self.turns += 1
@@ -184,7 +184,13 @@ class Cell:
         if agent is None and (agent := self._make(resident, message)) is None:
             return
         context = Context(self, resident, message)
-        self.stepper.begin(resident, context, agent.on_message(message, context))
+        try:
+            handler = agent.on_message(message, context)
+        except Exception as error:  # It is no coroutine function, or does not take what it should.
+            self.failed(resident, message, error)
+            self.end(resident, context)
+            return
+        self.stepper.begin(resident, context, handler)
 
     def observe(self, resident: Resident, message: Message) -> None:
         """Counts a delivery, for the report and the fingerprint."""
@@ -204,15 +210,21 @@ class Cell:
             return
         assert resident.agent is not None
         context = Context(self, resident, message)
-        if message.kind == _START and role.starts:
-            self.stepper.begin(resident, context, resident.agent.on_start(context))
-        elif message.kind == _STOP and role.stops:
-            self.stepper.begin(resident, context, resident.agent.on_stop(context))
-        elif message.kind == _FAILURE and role.handles_failure:
-            error = self.waiting.error_in(message)
-            self.stepper.begin(resident, context, resident.agent.on_failure(error, message, context))
-        else:
+        handler: Any = None
+        try:
+            if message.kind == _START and role.starts:
+                handler = resident.agent.on_start(context)
+            elif message.kind == _STOP and role.stops:
+                handler = resident.agent.on_stop(context)
+            elif message.kind == _FAILURE and role.handles_failure:
+                error = self.waiting.error_in(message)
+                handler = resident.agent.on_failure(error, message, context)
+        except Exception as raised:
+            self.failed(resident, message, raised)
+        if handler is None:
             self.end(resident, context)
+        else:
+            self.stepper.begin(resident, context, handler)
 
     def _make(self, resident: Resident, message: Message) -> Any:
         """Makes the agent. None if its constructor raised, which fails this turn."""
@@ -240,7 +252,7 @@ class Cell:
             self.ready.append(resident)
 
     def failed(self, resident: Resident, message: Message, error: BaseException) -> None:
-        text = "".join(traceback.format_exception(error, limit=-20))
+        text = printable("".join(traceback.format_exception(error, limit=-20)))
         failure = Failure(resident.address, message.message_id, text)
         self.counts["handler_failures"] += 1
         if len(self.failures) < _KEPT_FAILURES:
@@ -254,11 +266,8 @@ class Cell:
     def close(self) -> None:
         """Ends all turns where they are."""
         for resident in self.mail.residents.values():
-            turn, resident.turn = resident.turn, None
-            if isinstance(turn, Turn):
-                self.stepper.suspended -= 1
-                self.waiting.forget(turn)
-                turn.coroutine.close()
+            if isinstance(resident.turn, Turn):
+                self.stepper.drop(resident.turn)
         if self.stepper.spare is not None:
             self.stepper.spare.end()
 
@@ -299,13 +308,13 @@ class Cell:
         self.counts["crashes"] += 1
         resident = self.mail.residents.get(address)
         if resident is None:
-            return
-        turn = resident.turn
-        if isinstance(turn, Turn):
-            resident.turn = None
-            self.stepper.suspended -= 1
-            self.waiting.forget(turn)
-            turn.coroutine.close()
+            if not self.waiting.is_resting(address):
+                return
+            resident = self.mail.lodge(address)
+        if self.dirty is not None:
+            self.dirty.add(address)
+        if isinstance(resident.turn, Turn):
+            self.stepper.drop(resident.turn)
         lost = len(resident.emptied())
         self.mail.queued -= lost
         self.counts["dead_letters: crashed"] += lost
@@ -333,8 +342,11 @@ class Cell:
         return f"{role}/{key}"
 
     def leave_result(self, address: str, name: str, value: Any) -> None:
-        """Keeps a result of the run."""
-        self.results[name] = (self.now, address, copy_value(value))
+        """Keeps a result of the run; of several in one round that of the last address, wherever it lives."""
+        check_text(name, "the name of a result")
+        before = self.results.get(name)
+        if before is None or before[:2] <= (self.now, address):
+            self.results[name] = (self.now, address, copy_value(value))
 
     def traffic(self) -> dict[tuple[str, str], int]:
         """Messages that agents here took, by the roles of sender and recipient."""

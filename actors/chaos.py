@@ -10,6 +10,7 @@ Rules:
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
@@ -77,7 +78,5 @@ class ChaosTransport:
 
     async def _again(self, cell: int, source: int, epoch: int, packet: Packet, after_s: float) -> None:
         await asyncio.sleep(after_s)
-        try:
+        with suppress(Exception):  # Nobody waits for the answer to a copy, and its sender may be gone.
             await self._inner.send(cell, source, epoch, packet)
-        except Exception:  # noqa: S110 - nobody waits for the answer to a copy, and its sender may be gone
-            pass

@@ -6,6 +6,7 @@ one value, written in the same transaction.
 """
 
 from collections import Counter, deque
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -49,6 +50,8 @@ class CellState(msgspec.Struct):
     stopped: list[str]
     timers: list[tuple[int, Timer | Delayed | Crash]]
     counts: dict[str, int]
+    faults: dict[str, int]
+    answers: list[Message]
     sent_total: int
     traffic: list[tuple[str, str, int]]
     sums: list[tuple[int, str, Sum]]
@@ -70,6 +73,17 @@ def rest(resident: Resident, store: CheckpointStore) -> None:
     """Writes an agent's state to the store."""
     state = None if resident.agent is None else capture(resident.agent)
     store.put(resident.address, _encode(_Resting(resident.sequence, resident.turns, resident.draws, state)))
+
+
+def put_to_rest(cell: Cell, store: CheckpointStore, count: int) -> None:
+    """Takes so many agents that have nothing to do out of memory, those that were made first."""
+    idle = (r for r in cell.mail.residents.values() if r.turn is None and r.inbox is None)
+    for resident in list(islice(idle, count)):
+        rest(resident, store)
+        cell.waiting.resting.add(resident.address)
+        del cell.mail.residents[resident.address]
+        if cell.dirty is not None:
+            cell.dirty.discard(resident.address)
 
 
 def wake(resident: Resident, store: CheckpointStore) -> bool:
@@ -123,6 +137,8 @@ def save(
         stopped=sorted(cell.mail.stopped),
         timers=[(tick, item) for tick, _, item in pending if not isinstance(item, Wait)],
         counts=dict(cell.counts),
+        faults={} if cell.mail.injector is None else dict(cell.mail.injector.counts),
+        answers=list(cell.mail.answers.values()),
         sent_total=cell.sent,
         traffic=[(a, b, n) for (a, b), n in cell.traffic().items()],
         sums=[(at, measure, value) for (at, measure), value in cell.measures.sums.items()],
@@ -151,18 +167,22 @@ def load(
     cell.waiting.resting.update(store.addresses())
     cell.mail.spawned, cell.mail.stopped = state.spawned, set(state.stopped)
     for address, messages in state.inboxes.items():
-        resident = cell.mail.settle(address)
+        resident = cell.mail.lodge(address)
         resident.inbox = messages[0] if len(messages) == 1 else deque(messages)
         cell.mail.queued += len(messages)
         cell.ready.append(resident)
     cell.mail.next_local = state.next_local
     cell.mail.arrived = {source: deque(queue) for source, queue in state.arrived.items()}
+    cell.waiting.unschedule_crashes()
     cell.waiting.restore_timers(state.timers)
     cell.counts = Counter(state.counts)
+    if cell.mail.injector is not None:
+        cell.mail.injector.counts = Counter(state.faults)
+    cell.mail.answers = {message.reply_to: message for message in state.answers}
     cell.sent = state.sent_total
     for sender, role, number in state.traffic:
         cell.roles[role].traffic[sender] = number
-    cell.measures.sums = {(at, measure): value for at, measure, value in state.sums}
+    cell.measures.restore({(at, measure): value for at, measure, value in state.sums})
     cell.results, cell.failures, cell.sample = state.results, state.failures, state.sample
     if cell.fingerprint is not None:
         cell.fingerprint = Fingerprint(int(state.fingerprint or "0", 16))

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from actors.errors import SwarmError
-from actors.message import Content, Kind, Message, copy_value, parts_of
+from actors.message import Content, Kind, Message, check_text, copy_metadata, frozen, parts_of
 from actors.rng import Rng, stream_key
 
 if TYPE_CHECKING:
@@ -91,6 +91,9 @@ class Context:
         May be awaited: then it waits while the way to the recipient is congested. A handler that sends in a long loop
         should. Raises `InvalidContent` for what cannot be encoded, `MailboxFull` if the way has no room at all.
         """
+        if context_id != "" or task_id != "":
+            check_text(context_id, "context_id")
+            check_text(task_id, "task_id")
         resident = self._resident
         resident.sequence = sequence = resident.sequence + 1
         self._cell.mail.route(
@@ -103,7 +106,7 @@ class Context:
                 0,
                 context_id,
                 task_id,
-                None if metadata is None else copy_value(metadata),
+                None if metadata is None else copy_metadata(metadata),
             )
         )
         return self
@@ -143,22 +146,28 @@ class Context:
         `UnknownAddress`, `AgentStopped` or `MailboxFull` if it was not delivered, `HandlerFailed` if its handler
         raised.
         """
+        if context_id != "" or task_id != "":
+            check_text(context_id, "context_id")
+            check_text(task_id, "task_id")
         resident = self._resident
         resident.sequence = sequence = resident.sequence + 1
-        wait = self._cell.waiting.expect(resident, sequence, timeout_s)
-        self._cell.mail.route(
-            Message(
-                resident.address,
-                to,
-                sequence,
-                parts_of(content),
-                _ASK,
-                0,
-                context_id,
-                task_id,
-                None if metadata is None else copy_value(metadata),
-            )
+        message = Message(
+            resident.address,
+            to,
+            sequence,
+            parts_of(content),
+            _ASK,
+            0,
+            context_id,
+            task_id,
+            None if metadata is None else copy_metadata(metadata),
         )
+        wait = self._cell.waiting.expect(resident, sequence, timeout_s)
+        try:
+            self._cell.mail.route(message)
+        except BaseException:
+            self._cell.waiting.abandon(wait)
+            raise
         answer: Message = await wait
         return answer
 
@@ -172,7 +181,7 @@ class Context:
         parts = parts_of(content)
         for neighbour in self.neighbours:
             resident.sequence = sequence = resident.sequence + 1
-            self._cell.mail.route(Message(resident.address, neighbour, sequence, parts))
+            self._cell.mail.route(frozen(Message(resident.address, neighbour, sequence, parts)))
         return self
 
     def spawn(self, role: str, key: str | int | None = None, **parameters: Any) -> str:
@@ -223,6 +232,8 @@ class Context:
 
     def record(self, measure: str, value: float) -> None:
         """Adds a value to a measure of the experiment, at the present time."""
+        if type(measure) is not str or not measure.isascii():
+            check_text(measure, "the name of a measure")
         self._cell.measures.record(int(self._cell.now), measure, float(value))
 
     def result(self, name: str, value: Any) -> None:

@@ -188,9 +188,11 @@ class Host:
         """Leaves the cell as a kill would: nothing is written any more."""
         journal = self._journal
         self._journal = None  # so that nothing is committed
-        await self.close(in_good_order=False)
-        if journal is not None:
-            journal.close()
+        try:
+            await self.close(in_good_order=False)
+        finally:
+            if journal is not None:
+                journal.close()
 
     async def close(self, in_good_order: bool = True) -> None:
         """Ends the cell: a last commit, and in good order a last checkpoint."""
@@ -198,18 +200,20 @@ class Host:
         self._wake.set()
         for task in [*self._tasks, *([self._pump] if self._pump else [])]:
             task.cancel()
-        await asyncio.gather(*self._tasks, *([self._pump] if self._pump else []), return_exceptions=True)
-        if self._journal is not None:
+        try:
+            await asyncio.gather(*self._tasks, *([self._pump] if self._pump else []), return_exceptions=True)
             self.commit()
             if in_good_order and self._error is None:
                 self._checkpoint()
-            self._journal.close()
-        self.cell.log = None
-        self.cell.close()
+        finally:  # What holds files is let go, whatever happens: somebody may open them again in this process.
+            if self._journal is not None:
+                self._journal.close()
+            self.cell.log = None
+            self.cell.close()
+            if self._store is not None:
+                self._store.close()
         for _ in range(_LOOP_TICKS):
             await asyncio.sleep(0)
-        if self._store is not None:
-            self._store.close()
 
     def status(self) -> Status:
         """How the cell does. From its own thread; others read `latest`."""
@@ -387,18 +391,8 @@ class Host:
             if self.cell.turns >= due and not self.cell.stepper.suspended:
                 self._checkpoint()
         if limit is not None and len(self.cell.mail.residents) > limit + limit // 10:
-            self._put_to_rest(len(self.cell.mail.residents) - limit)
-
-    def _put_to_rest(self, count: int) -> None:
-        assert self._store is not None
-        cell = self.cell
-        idle = [r for r in cell.mail.residents.values() if r.turn is None and r.inbox is None]
-        for resident in idle[:count]:
-            checkpoint.rest(resident, self._store)
-            cell.waiting.resting.add(resident.address)
-            del cell.mail.residents[resident.address]
-            if cell.dirty is not None:
-                cell.dirty.discard(resident.address)
+            assert self._store is not None
+            checkpoint.put_to_rest(self.cell, self._store, len(self.cell.mail.residents) - limit)
 
     def _checkpoint(self) -> None:
         if self._store is None or self.cell.stepper.suspended or self._journal is None:
@@ -433,6 +427,9 @@ class Host:
     async def deliver(self, source: int, epoch: int, packet: Packet) -> int:
         """Takes a packet from another cell; answers when it is committed and the cell can take more."""
         self._raise_error()
+        if self._closing or self._player is not None or not self._opened:
+            # What is taken now would not be written down: let the sender keep it.
+            raise SwarmError(f"cell {self.cell.number} is not ready: send again")
         expected = self.links.take(source, epoch, packet)
         self.commit()
         self.latest = self.status()

@@ -68,7 +68,7 @@ class Links:
                     break
                 self._host.commit()
                 self._send(peer, link.pack(outbox))
-            if cell.waiting.holds() and len(outbox) < limits.outbox_messages // 2:
+            if cell.waiting.holds() and len(outbox) <= limits.outbox_messages // 2:
                 cell.waiting.make_room(peer)
 
     def pack_all(self) -> None:

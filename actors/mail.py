@@ -18,7 +18,7 @@ from actors.address import OUTSIDE, role_of
 from actors.entry import Arrived, Sent
 from actors.errors import AgentStopped, MailboxFull, SwarmError, UnknownAddress
 from actors.faults import FaultInjector
-from actors.message import Kind, Message, Part, decode_batch
+from actors.message import Kind, Message, Part, check_text, decode_batch, frozen
 from actors.resident import Resident, RoleInfo
 
 if TYPE_CHECKING:
@@ -87,6 +87,9 @@ class Mail:
 
     def _route_from_task(self, message: Message) -> None:
         """A task of asyncio's own sends for a handler: when it does, does not follow from the past."""
+        if self._cell.stepper.dropping:
+            self._cell.counts["dead_letters: crashed"] += 1
+            return
         if self._cell.hooks.held_next(message.sender, 0) is not None:
             self.foreign_sends[message.sender, message.sequence] = message  # The journal says when.
             return
@@ -108,7 +111,11 @@ class Mail:
                 message
             )  # Each recipient meets its own faults, where it lives: see `_deliver_to_role`.
             return
-        for faulty, delay in injector.deliveries(message, message.recipient, self._cell.now):
+        for number, (faulty, delay) in enumerate(
+            injector.deliveries(message, message.recipient, self._cell.now)
+        ):
+            if number:
+                faulty = frozen(faulty)  # noqa: PLW2901 - a copy is a message of its own
             if delay > 0.0:
                 self._cell.waiting.delay(faulty, delay)
             else:
@@ -126,6 +133,8 @@ class Mail:
         elif (peer := self._peers.get(to)) is not None:
             self._dispatch_to(peer, message)
         elif to.endswith("/*"):
+            if not to.isascii():
+                check_text(to, "an address")
             for cell in range(len(self.outboxes)):
                 self._dispatch_to(cell, message)
         elif to.startswith(OUTSIDE):
@@ -134,6 +143,8 @@ class Mail:
             self._dispatch_to(self._cell_of(to), message)
 
     def _cell_of(self, address: str) -> int:
+        if not address.isascii():
+            check_text(address, "an address")
         cell = self._cell.placement.cell_of(address)
         if cell != self._cell.number:
             if len(self._peers) >= _KEPT_PEERS:
@@ -208,13 +219,15 @@ class Mail:
         injector = self.injector
         faulty = injector is not None and injector.affects(sender)
         here = self._cell.placement.local_members(role, self._cell.number)
+        shared = frozen(message) is message  # if it holds nothing that a recipient could change
         for address in (*here, *self.spawned.get(role, ())):
             if address == sender or address in stopped:
                 continue
             if faulty and injector is not None:
                 self._deliver_faulty(message, address, injector)
             else:
-                self.deliver_to(residents.get(address) or self.settled(address, info), message)
+                own = message if shared else frozen(message)
+                self.deliver_to(residents.get(address) or self.settled(address, info), own)
 
     def _deliver_faulty(self, broadcast: Message, address: str, injector: FaultInjector) -> None:
         """Delivers what faults leave of a broadcast to one recipient: the same as if it had been sent to it alone."""
@@ -222,7 +235,8 @@ class Mail:
         # Broadcasts travel a round like any message; the faults are those of the round in which it was sent.
         sent_at = cell.now - 1.0 if cell.rounds else cell.now
         one = msgspec.structs.replace(broadcast, recipient=address)
-        for faulty, delay in injector.deliveries(one, address, sent_at):
+        for copy, delay in injector.deliveries(one, address, sent_at):
+            faulty = frozen(copy)
             if delay <= 0.0:
                 self.deliver(faulty)
             elif cell.rounds and delay <= 1.0:
@@ -309,9 +323,11 @@ class Mail:
 
     def arrive(self, source: int, epoch: int, first: int, count: int, data: bytes) -> None:
         """Takes in a batch from another cell; the link has put batches in order and dropped what came twice."""
+        messages = decode_batch(
+            data
+        )  # before it is written down: what cannot be read must not be played either
         if self._cell.log is not None:
             self._cell.log.append(Arrived(source, epoch, first, count, data))
-        messages = decode_batch(data)
         if self._rounds:
             queue = self.arrived.setdefault(source, deque())
             queue.extend(enumerate(messages, first))

@@ -90,6 +90,12 @@ class Measures:
         self.fold()
         return {measure: (at, copy.deepcopy(self.sums[at, measure])) for measure, at in self._last.items()}
 
+    def restore(self, sums: dict[tuple[int, str], Sum]) -> None:
+        """Goes on from sums that were kept."""
+        self.sums = sums
+        for at, measure in sums:
+            self._last[measure] = max(at, self._last.get(measure, at))
+
     def fold(self) -> None:
         """Sums up what came since the last call."""
         for measure, values in self._fresh.items():

@@ -118,6 +118,8 @@ Content = (
 )
 """What can be said: text, bytes, any JSON-like value, a `Part`, or several parts."""
 
+_MUTABLE = (dict, list)
+_PART_KINDS = ("text", "raw", "url", "data")
 _encoder = msgspec.msgpack.Encoder()
 _decode_any = msgspec.msgpack.Decoder().decode
 _decode_message = msgspec.msgpack.Decoder(Message).decode
@@ -137,6 +139,41 @@ def decode_batch(data: bytes) -> list[Message]:
     return _decode_messages(data)
 
 
+def frozen(message: Message) -> Message:
+    """The message as it is now and stays, whatever its recipient does to the lists and dictionaries in it."""
+    if message.metadata is not None:
+        return _decode_message(_encoder.encode(message))
+    for part in message.parts:
+        if part.value.__class__ in _MUTABLE or part.metadata is not None:
+            return _decode_message(_encoder.encode(message))
+    return message
+
+
+def check_text(text: Any, what: str) -> None:
+    """Raises `InvalidContent` if it is not text, or holds half a surrogate pair, which no encoding has."""
+    if not isinstance(text, str):
+        raise InvalidContent(f"{what} must be text, not {text!r} (a {type(text).__name__})")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidContent(
+            f"{what} cannot be sent: {error}. Encode it, for example with errors='replace'."
+        ) from None
+
+
+def printable(text: str) -> str:
+    """Text from anywhere, such as an error's, with what cannot be encoded written as escapes."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
+def copy_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Metadata as a recipient in another process would see it. Raises `InvalidContent` for what cannot be sent."""
+    if not isinstance(metadata, dict) or not all(isinstance(key, str) for key in metadata):
+        raise InvalidContent(f"metadata must be a dictionary whose keys are text, not {metadata!r}")
+    copied: dict[str, Any] = copy_value(metadata)
+    return copied
+
+
 def copy_value(value: Any) -> Any:
     """`value` as a recipient in another process would see it. Raises `InvalidContent` for what cannot be sent."""
     try:
@@ -152,6 +189,8 @@ def parts_of(content: Content) -> tuple[Part, ...]:
     """The parts that say `content`. Raises `InvalidContent` for what cannot be sent."""
     kind = type(content)
     if kind is str:
+        if not content.isascii():  # type: ignore[union-attr]  # content is a str here
+            check_text(content, "text")
         return (Part("text", content),)
     if kind is int:
         if -0x8000000000000000 <= content <= 0xFFFFFFFFFFFFFFFF:  # type: ignore[operator]  # content is an int here
@@ -172,11 +211,16 @@ def parts_of(content: Content) -> tuple[Part, ...]:
 
 def _copy_part(part: Part) -> Part:
     value = part.value
-    if part.kind in ("text", "url") and not isinstance(value, str):
-        raise InvalidContent(f"a {part.kind} part holds text, not a {type(value).__name__}")
+    if part.kind not in _PART_KINDS:
+        raise InvalidContent(f"there is no part of kind {part.kind!r}: give one of {', '.join(_PART_KINDS)}")
+    if part.kind in ("text", "url"):
+        check_text(value, f"the value of a {part.kind} part")
+    if part.media_type or part.filename or part.media_type is None or part.filename is None:
+        check_text(part.media_type, "a part's media type")
+        check_text(part.filename, "a part's file name")
     if part.kind == "raw" and not isinstance(value, bytes):
         raise InvalidContent(f"a raw part holds bytes, not a {type(value).__name__}")
     if part.kind == "data":
         value = copy_value(value)
-    metadata = None if part.metadata is None else copy_value(part.metadata)
+    metadata = None if part.metadata is None else copy_metadata(part.metadata)
     return Part(part.kind, value, part.media_type, part.filename, metadata)

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from actors.message import printable
 from actors.state import encode_state
 
 
@@ -19,4 +20,4 @@ async def outcome_of(
             result = await asyncio.to_thread(function, *arguments)
         return encode_state(result), ""
     except Exception as raised:
-        return b"", f"{name}: {type(raised).__name__}: {raised}"
+        return b"", printable(f"{name}: {type(raised).__name__}: {raised}")

@@ -102,7 +102,11 @@ class LocalRuntime:
             return
         await self.hosts[cell].abandon()
         host = self._host(cell)
-        await host.open()
+        try:
+            await host.open()
+        except BaseException:
+            await host.abandon()  # or nobody else could open its journal
+            raise
         if host.cell.started:
             host.begin()
         self.hosts[cell] = host

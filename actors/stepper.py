@@ -4,6 +4,7 @@ See `actors/turn.py` for how a handler that uses asyncio is handed to a task aft
 """
 
 import asyncio
+import logging
 from asyncio import CancelledError
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from actors.cell import Cell
 
 
+_logger = logging.getLogger("rayswarm.cell")
+
+
 class Stepper:
     """Runs turns, step by step."""
 
@@ -27,6 +31,8 @@ class Stepper:
         self._cell = cell
         self.stepping = False
         """True while a handler's code runs because the cell stepped it."""
+        self.dropping = False
+        """True while a turn is ended before its end."""
         self.suspended = 0
         """Turns that wait."""
         self.spare: Bridge | None = None
@@ -62,6 +68,8 @@ class Stepper:
             yield
         finally:
             asyncio.tasks._leave_task(loop, self.stepped_task)
+            if self.spare.turn is None and self.spare.task.cancelling():
+                self.spare = None  # A handler cancelled its task and ended: that must not strike another.
             if outer is not None:
                 asyncio.tasks._enter_task(loop, outer)
             self.stepping = False
@@ -91,7 +99,10 @@ class Stepper:
             waited = self._variables.run(handler.send, None)
         except StopIteration:
             pass
-        except (Exception, CancelledError) as error:
+        except (Exception, CancelledError) as raised:
+            error = raised
+            if not hasattr(handler, "send"):
+                error = TypeError(f"a handler of {type(resident.agent).__name__} is not `async def`")
             self._cell.failed(resident, context.message, error)
         else:
             turn = resident.turn = Turn(resident, context, handler)
@@ -150,6 +161,23 @@ class Stepper:
         if turn.variables is None and len(self._variables):
             turn.variables, self._variables = self._variables, Variables()
 
+    def drop(self, turn: Turn) -> None:
+        """Ends a turn where it is, since its agent crashed or the cell ends. What it still says is lost."""
+        turn.resident.turn = None
+        self.suspended -= 1
+        self._cell.waiting.forget(turn)
+        variables = self._variables if turn.variables is None else turn.variables
+        before, self.stepping, self.dropping = self.stepping, False, True
+        try:
+            if turn.bridge is not None:
+                # As asyncio ends a task: a task group can then let go of its children, which closing alone forbids.
+                variables.run(turn.coroutine.throw, CancelledError())
+            variables.run(turn.coroutine.close)
+        except (Exception, CancelledError) as error:
+            _logger.debug("%s, when its turn was dropped: %r", turn.resident.address, error)
+        finally:
+            self.stepping, self.dropping = before, False
+
     def _suspended(self, turn: Turn, waited: Any) -> None:
         """A handler waits: for its context, which the cell sees to, or for something of asyncio, by a bridge."""
         bridge, spare = turn.bridge, self.spare
@@ -185,7 +213,9 @@ class Stepper:
         self._cell.hooks.wake()
 
     def go_on(self, turn: Turn, value: Any, error: BaseException | None) -> None:
-        """Steps a turn whose bridge has what it waited for."""
+        """Steps a turn whose bridge has what it waited for, or was cancelled since."""
+        if turn.bridge is not None and turn.bridge.take_cancellation():
+            value, error = None, CancelledError()
         if turn.resident.turn is turn and self._cell.log is not None:
             self._cell.log.append(Woke(turn.resident.address))
         self.step(turn, value, error)

@@ -314,7 +314,14 @@ class Swarm:
         calls = (
             self._call(cell, "round", number, self._boundaries[cell]) for cell in range(self.placement.cells)
         )
-        self._statuses = list(await asyncio.gather(*calls))
+        work = asyncio.gather(*calls)
+        try:
+            # A cell that dies when its own part is done is called by nobody, while others wait for what it sent.
+            while not (await asyncio.wait((work,), timeout=_LOOK_AFTER_S))[0]:
+                await self._all("status")
+            self._statuses = list(work.result())
+        finally:
+            work.cancel()
         self._unfinished = any(status.exhausted for status in self._statuses)
         self._raise_stop_error()
 
@@ -375,7 +382,7 @@ class Swarm:
 
     async def _bring_back(self, down: CellDown) -> None:
         """Waits for a cell that did not answer: it died and is restarted, or only a call was lost."""
-        async with self._revivals[down.cell]:
+        async with self._revivals[down.cell]:  # One at a time: others may have met the same death.
             try:
                 await self.runtime.revive(down.cell)
             except CellLost as error:

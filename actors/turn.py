@@ -124,6 +124,31 @@ def _as_yielded(awaited: Any) -> Generator[Any, Any, Any]:
 _END = object()
 
 
+class _Begun(Coroutine[Any, Any, None]):
+    """A coroutine that has begun before it is cancelled: else a task cancelled at once would end unheard."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._coroutine = coroutine
+        self._has_begun = False
+
+    def send(self, value: None) -> Any:
+        self._has_begun = True
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        if not self._has_begun:
+            waited = self.send(None)
+            if waited is not None:
+                waited._asyncio_future_blocking = False  # The task will not wait for it.
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._coroutine.__await__()
+
+
 class Bridge:
     """An asyncio task that stands for a turn; spare until a turn needs it."""
 
@@ -132,7 +157,8 @@ class Bridge:
         self._cell = cell
         self._loop = loop
         self._parked: Future[Any] = loop.create_future()
-        self.task: Task[None] = loop.create_task(self._run())
+        self._cancelled = False
+        self.task: Task[None] = loop.create_task(_Begun(self._run()))
         self._references = self._weak_references = 0
 
     def note_references(self) -> None:
@@ -147,13 +173,22 @@ class Bridge:
     def await_for(self, turn: Turn, awaited: Any) -> None:
         """Waits in the turn's place for what its handler yielded, then tells the cell."""
         self.turn = turn
+        if self._parked.cancelled():  # by the handler itself, just now: `_run` will see to it
+            self._parked = self._loop.create_future()
         self._parked.set_result(awaited)
+
+    def take_cancellation(self) -> bool:
+        """Whether the task was cancelled while its turn was on its way back to the handler. Tells once."""
+        cancelled, self._cancelled = self._cancelled, False
+        return cancelled
 
     def end(self) -> None:
         """The turn is over, or the spare not needed."""
         self.turn = None
         if not self._parked.done():
             self._parked.set_result(_END)
+        else:
+            self.task.cancel()  # It waits still, and with it whatever the turn has begun.
 
     async def _run(self) -> None:
         while True:
@@ -161,8 +196,20 @@ class Bridge:
             error: BaseException | None = None
             try:
                 awaited = await self._parked
-                if awaited is _END:
-                    return
+            except CancelledError:
+                if self.turn is None:
+                    raise
+                self._cancelled = True  # It strikes where the handler waits, or waits next.
+                if self._parked.cancelled():
+                    self._parked = self._loop.create_future()
+                continue
+            if awaited is _END:
+                return
+            try:
+                if self.take_cancellation():
+                    if isinstance(awaited, Future):
+                        awaited.cancel()
+                    raise CancelledError
                 # What the handler itself awaited is marked as awaited already, and is only handed on.
                 fresh = isinstance(awaited, Future) and not awaited._asyncio_future_blocking
                 value = await (awaited if fresh else _as_yielded(awaited))

@@ -12,7 +12,7 @@ import msgspec
 
 from actors.entry import Answered, Finished, Fired, Held, Released
 from actors.errors import FAILURES, AgentStopped, DeadlinePassed, EffectFailed, SwarmError
-from actors.message import Kind, Message, Part
+from actors.message import Kind, Message, Part, frozen
 from actors.resident import HELD, Resident
 from actors.state import decode_state
 from actors.timer import TimerQueue
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from actors.faults import FaultInjector
 
 TICKS_PER_S = 1000
+ANYWHERE = -1
+"""The cell for which an agent waits that was held when a journal was written, if the journal does not say."""
 
 
 class Timer(msgspec.Struct, frozen=True, tag=True):
@@ -198,11 +200,13 @@ class Waiting:
         if item.period is not None:
             again = self._timer_at[item.key] = self.tick_after(item.period)
             self.timers.add(again, item.key, item)
+        if cell.dirty is not None:
+            cell.dirty.add(item.address)
         if cell.mail.injector is not None and cell.mail.injector.crashed(item.address, cell.now):
             return None
         resident.sequence += 1
         cell.counts["timers"] += 1
-        return Message(item.address, item.address, resident.sequence, item.parts)
+        return frozen(Message(item.address, item.address, resident.sequence, item.parts))
 
     # --- asks --------------------------------------------------------------------------------------------------
 
@@ -231,7 +235,7 @@ class Waiting:
         if wait.over:
             return
         if cell.log is not None:
-            cell.log.append(Answered(resident.address, message))
+            cell.log.append(Answered(resident.address, frozen(message)))
         cell.observe(resident, message)
         if message.kind == Kind.FAILURE:
             self.end(wait, None, self.error_in(message))
@@ -287,7 +291,7 @@ class Waiting:
         if cell.log is not None:
             cell.log.append(Held(resident.address, resident.sequence))
         wait = Wait(cell, resident, (resident.address, resident.sequence))
-        self._rooms.setdefault(-1 if target is None else target, []).append(wait)
+        self._rooms.setdefault(ANYWHERE if target is None else target, []).append(wait)
         cell.mail.congested = None
         return wait
 
@@ -335,7 +339,8 @@ class Waiting:
     # --- ends --------------------------------------------------------------------------------------------------
 
     def end(self, wait: Wait, value: Any, error: BaseException | None) -> None:
-        """Ends a wait: the handler, or the asyncio task, that waits goes on."""
+        """Ends a wait: the handler, or the asyncio task, that waits goes on. Awaited again, it gives the same."""
+        wait.outcome = (value, error)
         if wait.future is not None:
             if not wait.future.done():
                 if error is None:
@@ -344,8 +349,6 @@ class Waiting:
                     wait.future.set_exception(error)
         elif wait.turn is not None:
             self._cell.stepper.step(wait.turn, value, error)
-        else:
-            wait.outcome = (value, error)
 
     def abandon(self, wait: Wait) -> None:
         """Nobody waits for it any more: what would have ended it is taken back."""

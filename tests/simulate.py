@@ -8,6 +8,11 @@ import traceback
 from tests.actors.simulation import simulate
 
 
+def tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many")
@@ -24,15 +29,15 @@ def main() -> int:
                 log = simulate(seed, schedule)
             except Exception:
                 failed += 1
-                print(f"seed {seed}, {schedule}:\n{traceback.format_exc()}", flush=True)
+                tell(f"seed {seed}, {schedule}:\n{traceback.format_exc()}")
                 if not options.keep_going:
                     return 1
                 continue
             deaths += len(log)
             if options.verbose:
-                print(f"seed {seed}, {schedule}: {'; '.join(log) or 'nobody died'}")
+                tell(f"seed {seed}, {schedule}: {'; '.join(log) or 'nobody died'}")
     seconds = time.monotonic() - began
-    print(f"{options.seeds} seeds of {schedules}: {failed} failed, {deaths} deaths, {seconds:.1f} s")
+    tell(f"{options.seeds} seeds of {schedules}: {failed} failed, {deaths} deaths, {seconds:.1f} s")
     return failed > 0
 
 
