@@ -1,4 +1,5 @@
-"""Runs many seeds of the simulation: `python -m tests.simulate --seeds 10000`. A failing seed tells how to replay it."""
+"""Runs many seeds of the simulation: `python -m tests.simulate --seeds 10000`. A failing seed tells how to
+replay it."""
 
 import argparse
 import sys
