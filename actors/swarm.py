@@ -322,6 +322,7 @@ class Swarm:
             self._statuses = list(work.result())
         finally:
             work.cancel()
+        self._note_recoveries()
         self._unfinished = any(status.exhausted for status in self._statuses)
         self._raise_stop_error()
 
@@ -333,6 +334,7 @@ class Swarm:
         pause, before = _POLL_S[0], None
         while True:
             self._statuses = await self._all("status")
+            self._note_recoveries()
             self._raise_stop_error()
             if any(status.exhausted for status in self._statuses):
                 if self._is_spent():
@@ -393,6 +395,12 @@ class Swarm:
                     f"recovered: give the plan journal=JournalSettings(directory)."
                 ) from error
             self._note_recovery(await self.runtime.call(down.cell, "open"))
+
+    def _note_recoveries(self) -> None:
+        """A cell may have come back with nobody having called it meanwhile."""
+        for status in self._statuses:
+            if status.epoch > 1:
+                self._note_recovery(status)
 
     def _note_recovery(self, status: Status) -> None:
         known = any((r["cell"], r["epoch"]) == (status.cell, status.epoch) for r in self._recoveries)
