@@ -234,20 +234,19 @@ class Cell:
             resident.agent = role.agent(**{**role.parameters, **own} if own else role.parameters)
         except Exception as error:
             self.failed(resident, message, error)
-            self._requeue(resident)
+            if resident.inbox is not None:
+                self.ready.append(resident)
             return None
         return resident.agent
 
     def end(self, resident: Resident, context: Context) -> None:
-        context.finish()
+        if context.stream is not None:
+            resident.draws = context.stream.draws
         if context.message.kind == _STOP:
             self.mail.remove(resident)
             return
         if self.mail.congested is not None:
             self.waiting.hold_back(resident)
-        self._requeue(resident)
-
-    def _requeue(self, resident: Resident) -> None:
         if resident.inbox is not None and resident.turn is None:
             self.ready.append(resident)
 

@@ -31,12 +31,13 @@ Effect = Callable[..., Any]
 class Context:
     """The door between an agent and its world, for one turn."""
 
-    __slots__ = ("_cell", "_resident", "_rng", "message")
+    __slots__ = ("_cell", "_resident", "message", "stream")
 
     def __init__(self, cell: "Cell", resident: "Resident", message: Message) -> None:
         self._cell = cell
         self._resident = resident
-        self._rng: Rng | None = None
+        self.stream: Rng | None = None
+        """The agent's random draws, if it drew any in this turn: `rng`."""
         self.message = message
         """The message of this turn."""
 
@@ -59,10 +60,12 @@ class Context:
     @property
     def rng(self) -> Rng:
         """The agent's own stream of random draws, fixed by the run's seed and the agent's address."""
-        rng = self._rng
+        rng = self.stream
         if rng is None:
             resident = self._resident
-            rng = self._rng = Rng(stream_key(self._cell.plan.seed, "agent", resident.address), resident.draws)
+            rng = self.stream = Rng(
+                stream_key(self._cell.plan.seed, "agent", resident.address), resident.draws
+            )
         return rng
 
     @property
@@ -267,8 +270,3 @@ class Context:
                 f"which is called with the context."
             )
         return seat(self)
-
-    def finish(self) -> None:
-        """Called by the cell at the end of a turn: keeps the count of draws."""
-        if self._rng is not None:
-            self._resident.draws = self._rng.draws

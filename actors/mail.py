@@ -75,10 +75,11 @@ class Mail:
 
     def route(self, message: Message) -> None:
         """Sends a message on its way."""
-        self._cell.sent += 1
-        if self._cell.fingerprint is not None:
-            self._cell.fingerprint.send(message)
-        if not self._cell.stepper.stepping:
+        cell = self._cell
+        cell.sent += 1
+        if cell.fingerprint is not None:
+            cell.fingerprint.send(message)
+        if not cell.stepper.stepping:
             self._route_from_task(message)
         elif self.injector is None:
             self.dispatch(message)
