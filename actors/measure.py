@@ -21,9 +21,10 @@ class Sum(msgspec.Struct):
     maximum: float = -math.inf
 
     def add(self, values: Iterable[float]) -> None:
-        """Adds numbers. One that is not finite makes the sum so."""
+        """Adds numbers. One that is not finite makes the sum so, and so does a sum beyond the range of floats."""
         partials = self.partials
-        for value in values:
+        for number in values:
+            value = number + 0.0  # Zero has one sign, whichever came first.
             self.count += 1
             self.minimum = min(self.minimum, value)
             self.maximum = max(self.maximum, value)
@@ -46,6 +47,9 @@ def _add_exactly(partials: list[float], value: float) -> None:
     for partial in partials:
         larger, smaller = (value, partial) if abs(value) >= abs(partial) else (partial, value)
         high = larger + smaller
+        if math.isinf(high):
+            partials[:] = [high]
+            return
         low = smaller - (high - larger)
         if low:
             partials[kept] = low

@@ -64,9 +64,9 @@ class Rng(Random):
 
     def generator(self) -> np.random.Generator:
         """A NumPy generator for draws in bulk. Each call takes one draw and gives an independent stream."""
-        return np.random.Generator(
-            np.random.Philox(key=[self._word(), int.from_bytes(self.key[:8], "little")])
-        )
+        # As integers of 64 bits by name: NumPy takes a list of small and large ones for floats, and drops bits.
+        key = np.array([self._word(), int.from_bytes(self.key[:8], "little")], dtype=np.uint64)
+        return np.random.Generator(np.random.Philox(key=key))
 
     def seed(self, *_args: Any, **_options: Any) -> None:
         """Does nothing while the base class is made; a stream has its key from the swarm's seed."""

@@ -168,7 +168,7 @@ class Waiting:
 
     def ring(self, tick: int, wait: Wait) -> None:
         """A sleeper goes on, or an ask meets its deadline."""
-        if wait.over or (wait.is_ask and self.asks.pop(wait.key, None) is None):
+        if wait.over or wait.outcome is not None or (wait.is_ask and self.asks.pop(wait.key, None) is None):
             return
         address, number = wait.key
         if self._cell.log is not None:
@@ -352,6 +352,8 @@ class Waiting:
 
     def abandon(self, wait: Wait) -> None:
         """Nobody waits for it any more: what would have ended it is taken back."""
+        if wait.outcome is None:
+            wait.outcome = (None, AgentStopped(f"{wait.resident.address} waits no longer"))
         if wait.tick >= 0:
             self.asks.pop(wait.key, None)
             self.timers.remove(wait.tick, wait.key)

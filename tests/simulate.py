@@ -1,5 +1,4 @@
-"""Runs many seeds of the simulation: `python -m tests.simulate --seeds 10000`. A failing seed tells how to
-replay it."""
+"""Runs many seeds of the simulation: `python -m tests.simulate --seeds 10000`. A failing one tells how to replay it."""
 
 import argparse
 import sys
