@@ -240,8 +240,8 @@ class Cell:
         return resident.agent
 
     def end(self, resident: Resident, context: Context) -> None:
-        if context.stream is not None:
-            resident.draws = context.stream.draws
+        if context._stream is not None:
+            resident.draws = context._stream.draws
         if context.message.kind == _STOP:
             self.mail.remove(resident)
             return

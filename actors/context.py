@@ -31,12 +31,12 @@ Effect = Callable[..., Any]
 class Context:
     """The door between an agent and its world, for one turn."""
 
-    __slots__ = ("_cell", "_resident", "message", "stream")
+    __slots__ = ("_cell", "_resident", "_stream", "message")
 
     def __init__(self, cell: "Cell", resident: "Resident", message: Message) -> None:
         self._cell = cell
         self._resident = resident
-        self.stream: Rng | None = None
+        self._stream: Rng | None = None
         """The agent's random draws, if it drew any in this turn: `rng`."""
         self.message = message
         """The message of this turn."""
@@ -60,10 +60,10 @@ class Context:
     @property
     def rng(self) -> Rng:
         """The agent's own stream of random draws, fixed by the run's seed and the agent's address."""
-        rng = self.stream
+        rng = self._stream
         if rng is None:
             resident = self._resident
-            rng = self.stream = Rng(
+            rng = self._stream = Rng(
                 stream_key(self._cell.plan.seed, "agent", resident.address), resident.draws
             )
         return rng

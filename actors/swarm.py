@@ -322,6 +322,7 @@ class Swarm:
             self._statuses = list(work.result())
         finally:
             work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
         self._note_recoveries()
         self._unfinished = any(status.exhausted for status in self._statuses)
         self._raise_stop_error()
