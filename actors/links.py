@@ -4,6 +4,8 @@ Rules:
 * Nothing is sent before the entries that it follows from are committed.
 * A full packet leaves as soon as the peer's credit allows; a small one only when the cell has nothing else to do and
   little is in flight, so that packets grow with the load.
+* At most `packets_in_flight` calls to a peer are open at a time, also at the end of a round and after a recovery, when
+  many packets are due: the transport holds a copy of each.
 * A packet whose fate is unknown is sent again, under the same numbers, until it is answered or the cell ends.
 """
 
@@ -38,6 +40,7 @@ class Links:
         self.outgoing = {peer: Outgoing(limits.packet_bytes) for peer in peers}
         self.incoming: dict[int, Incoming] = {}
         self._in_flight = dict.fromkeys(peers, 0)
+        self._window = {peer: asyncio.Semaphore(limits.packets_in_flight) for peer in peers}
 
     def source(self, number: int) -> Incoming:
         """The link from a cell, or from outside."""
@@ -93,7 +96,8 @@ class Links:
         try:
             while not host.closing:
                 try:
-                    answer = await self._transport.send(peer, host.cell.number, host.epoch, packet)
+                    async with self._window[peer]:
+                        answer = await self._transport.send(peer, host.cell.number, host.epoch, packet)
                     link.answered(answer)
                 except StaleEpoch as error:
                     host.fail(error)
