@@ -7,7 +7,7 @@ import asyncio
 import logging
 from asyncio import CancelledError
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context as Variables
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from actors.cell import Cell
 
 
+_CLOSINGS = 10
 _logger = logging.getLogger("rayswarm.cell")
 
 
@@ -172,8 +173,14 @@ class Stepper:
             if turn.bridge is not None:
                 # As asyncio ends a task: a task group can then let go of its children, which closing alone forbids.
                 variables.run(turn.coroutine.throw, CancelledError())
-            variables.run(turn.coroutine.close)
         except (Exception, CancelledError) as error:
+            _logger.debug("%s, when its turn was dropped: %r", turn.resident.address, error)
+        try:
+            for _ in range(_CLOSINGS):
+                with suppress(RuntimeError):  # It waits again, instead of ending.
+                    variables.run(turn.coroutine.close)
+                    break
+        except Exception as error:
             _logger.debug("%s, when its turn was dropped: %r", turn.resident.address, error)
         finally:
             self.stepping, self.dropping = before, False
