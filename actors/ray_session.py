@@ -12,6 +12,7 @@ Starting Ray takes seconds: a program that runs several swarms holds one session
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from ray.exceptions import RayError
 
 from actors.errors import ConfigurationError
 
+_CONNECT_TIMEOUT_S = 5.0
 _FOR_ANY_CLUSTER = {
     "log_to_driver",
     "logging_level",
@@ -74,6 +76,15 @@ def _init(address: str | None, options: dict[str, Any]) -> bool:
     quiet = {"namespace": "rayswarm", "log_to_driver": False, "logging_level": logging.WARNING}
     starting = {**quiet, "include_dashboard": True, **options}
     joining = {**quiet, **{name: options[name] for name in _FOR_ANY_CLUSTER & options.keys()}}
+    if address is None:
+        recorded = ray._private.utils.read_ray_address(options.get("_temp_dir"))
+        if recorded is not None and not _answers(recorded):
+            address = "local"  # The record of a cluster that has crashed: Ray would try it for minutes.
+    elif address not in ("local", "auto") and not _answers(address):
+        raise ConfigurationError(
+            f"nothing answers at {address}. Give the address of a Ray cluster, as host:port of its head (6379 unless "
+            f"`ray start` was told otherwise), or 'local' to start one here."
+        )
     with _sigterm_kept():
         try:
             if address not in (None, "local"):
@@ -91,6 +102,16 @@ def _init(address: str | None, options: dict[str, Any]) -> bool:
                 f"Give the address of one that runs, or 'local' to start one here."
             ) from error
     return _started_here()
+
+
+def _answers(address: str) -> bool:
+    """Whether somebody listens at host:port."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def _check_joined(address: str | None) -> None:

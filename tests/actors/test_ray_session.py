@@ -55,6 +55,10 @@ def test_a_running_cluster_is_found_used_and_left_running() -> None:
         print(asyncio.run(answer(plan)), ray.is_initialized())
         del os.environ["RAY_ADDRESS"]
         print(asyncio.run(answer(plan, cluster.address)), ray.is_initialized())
+        try:
+            asyncio.run(answer(plan, "127.0.0.1:9"))
+        except ConfigurationError as error:
+            print(error)
         with ray_session() as session:
             print(session.started_here, ray.get_runtime_context().gcs_address == cluster.address)
             try:
@@ -65,7 +69,21 @@ def test_a_running_cluster_is_found_used_and_left_running() -> None:
         cluster.shutdown()
         """
     )
-    assert told == ["hello False", "hello False", "hello False", "False True", "True", "True"]
+    assert told[:3] == ["hello False", "hello False", "hello False"]
+    assert "nothing answers at 127.0.0.1:9" in told[3]
+    assert told[4:] == ["False True", "True", "True"]
+
+
+@pytest.mark.ray
+def test_the_record_of_a_cluster_that_has_crashed_is_not_believed() -> None:
+    told = run_program(
+        """
+        Path(os.environ["RAY_TMPDIR"], "ray", "ray_current_cluster").write_text("127.0.0.1:9")
+        with ray_session(options={"num_cpus": 1, "include_dashboard": False}) as session:
+            print(session.started_here)
+        """
+    )
+    assert told == ["True"]
 
 
 @pytest.mark.ray
