@@ -6,8 +6,8 @@ loop.
 Rules:
 * Nothing leaves the cell before the entries that it follows from are committed to the journal.
 * A packet is answered when it is committed. While more messages wait in the cell than it may hold, and it gets on with
-  them, answers are withheld: that is what slows down its senders. A cell whose agents all wait for room answers at
-  once, else two cells that are full could wait for one another for ever.
+  them, answers are withheld: that is what slows down its senders. A cell whose agents wait for room or for an answer,
+  and do nothing else, answers at once, else two cells that are full could wait for one another for ever.
 * The host of a restarted cell reads its checkpoint, plays its journal from there, and goes on.
 """
 
@@ -265,12 +265,11 @@ class Host:
             self.spawn(self._run_effect(wait))
 
     async def _run_effect(self, wait: Wait) -> None:
-        function, arguments = wait.effect
-        name = getattr(function, "__qualname__", repr(function))
-        address, number = wait.key
-        about = {"rayswarm.agent": address, "rayswarm.number": number}
-        with tracer.start_as_current_span(f"effect {name}", attributes=about):
-            value, error = await outcome_of(function, arguments, name)
+        try:
+            self.commit()  # What led to the call is known before the world outside notices it.
+        except SwarmError:
+            return  # The cell has failed, and says so.
+        value, error = await outcome_of(*wait.effect, *wait.key)
         self.cell.waiting.effect_done(wait, value, error)
 
     # --- running -----------------------------------------------------------------------------------------------
@@ -436,7 +435,9 @@ class Host:
         self._wake.set()
         self._progress.set()
         cell, limit = self.cell, self.plan.limits.inbox_messages
-        while cell.mail.queued > limit and not cell.rounds and cell.ready and not self._closing:
+        while cell.mail.queued > limit and not cell.rounds and not self._closing:
+            if not cell.ready and cell.waiting.needs_others():
+                break
             self._progress.clear()
             await self._progress.wait()
         return expected
@@ -465,7 +466,10 @@ class Host:
 
     def take_answer(self, sequence: int) -> Message | None:
         """The answer to message number `sequence` from outside, if it is there. May be asked again."""
-        return self.cell.mail.take_answer(sequence)
+        answer = self.cell.mail.take_answer(sequence)
+        if answer is not None:
+            self.commit()
+        return answer
 
     async def answer_to(self, sequence: int) -> Message:
         """Waits for the answer to message number `sequence` from outside."""

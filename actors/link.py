@@ -57,6 +57,11 @@ class Outgoing:
         self._guess = 256
 
     @property
+    def confirmed(self) -> int:
+        """The number of the first message that the receiver is not known to have."""
+        return self.unanswered[0].first if self.unanswered else self.next_number
+
+    @property
     def full_packet(self) -> int:
         """About how many messages fill a packet."""
         return self._guess

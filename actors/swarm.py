@@ -48,6 +48,7 @@ class Swarm:
         self.placement = runtime.placement
         self._links: list[Outgoing] = []
         self._link_locks: list[asyncio.Lock] = []
+        self._outboxes: list[list[Message]] = []
         self._revivals: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._sequence = 0
         self._round = 0
@@ -121,6 +122,7 @@ class Swarm:
                 link = Outgoing(self.plan.limits.packet_bytes, status.received.get(OUTSIDE_SOURCE, 0))
                 self._links.append(link)
                 self._link_locks.append(asyncio.Lock())
+                self._outboxes.append([])
                 self._sequence += link.next_number
                 self._note_recovery(status)
             self._resumed = any(s.epoch > 1 or s.recovered_entries for s in self._statuses)
@@ -201,11 +203,14 @@ class Swarm:
         return range(self.placement.cells) if to.endswith("/*") else [self.placement.cell_of(to)]
 
     async def _tell_cell(self, cell: int, message: Message) -> None:
-        link = self._links[cell]
+        link, outbox = self._links[cell], self._outboxes[cell]
+        outbox.append(message)
+        end = link.next_number + len(outbox)
         async with self._link_locks[cell]:
-            packet = link.pack([message])
-        await self._call(cell, "deliver", OUTSIDE_SOURCE, 1, packet)
-        link.answered(packet.end)
+            # Whoever comes first takes along what others have brought, and what one left who was cancelled.
+            while link.confirmed < end:
+                packet = link.unanswered[0] if link.unanswered else link.pack(outbox)
+                link.answered(await self._call(cell, "deliver", OUTSIDE_SOURCE, 1, packet))
 
     # --- running -----------------------------------------------------------------------------------------------
 
@@ -250,7 +255,7 @@ class Swarm:
     def _boundaries_after(self, sent: dict[int, dict[int, int]]) -> list[dict[int, int]]:
         return [
             {
-                OUTSIDE_SOURCE: self._links[cell].next_number,
+                OUTSIDE_SOURCE: self._links[cell].confirmed,
                 **{peer: numbers.get(cell, 0) for peer, numbers in sent.items() if peer != cell},
             }
             for cell in range(self.placement.cells)

@@ -307,6 +307,10 @@ class Waiting:
         """True if anybody waits for room."""
         return bool(self._held or self._rooms)
 
+    def needs_others(self) -> bool:
+        """True if anybody waits for what may only come from another cell: room there, or an answer."""
+        return bool(self.asks) or self.holds()
+
     def make_room(self, target: int) -> None:
         """The way to a cell has room again: whoever waits for it goes on."""
         cell = self._cell
