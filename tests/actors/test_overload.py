@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from actors import Agent, Context, Limits, Message, Plan, Role, RunResult, Swarm
 from actors.link import OUTSIDE_SOURCE
-from actors.status import Status
 from tests.actors import cast
 from tests.actors.ray_here import RAY_OPTIONS
+
+if TYPE_CHECKING:
+    from actors.status import Status
 
 LIMITS = Limits(inbox_messages=500, outbox_messages=500, packet_bytes=4000, packets_in_flight=4)
 PACKET_MESSAGES = 160
