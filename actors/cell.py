@@ -305,11 +305,9 @@ class Cell:
     def bring_down(self, address: str, *, keep_state: bool) -> None:
         """An agent crashes: its turn ends where it is and its messages are lost; so is its state, unless kept."""
         self.counts["crashes"] += 1
-        resident = self.mail.residents.get(address)
+        resident = self._woken(address)
         if resident is None:
-            if not self.waiting.is_resting(address):
-                return
-            resident = self.mail.lodge(address)
+            return
         if self.dirty is not None:
             self.dirty.add(address)
         if isinstance(resident.turn, Turn):
@@ -321,9 +319,14 @@ class Cell:
             resident.agent = None
             self.waiting.resting.discard(address)
 
+    def _woken(self, address: str) -> Resident | None:
+        """An agent that lives here, woken if it rests; None if it was never made a place."""
+        resident = self.mail.residents.get(address)
+        return self.mail.lodge(address) if resident is None and self.waiting.is_resting(address) else resident
+
     def restart(self, address: str) -> None:
         """An agent that crashed comes back; if it acts by itself and lost its state, it starts again."""
-        resident = self.mail.residents.get(address)
+        resident = self._woken(address)
         self.counts["restarts"] += 1
         if resident is not None and resident.agent is None and resident.role.starts:
             self.mail.deliver_to(resident, Message(START_SENDER, address, 0, (), _START))

@@ -35,13 +35,15 @@ from actors import (
     checkpoint,
 )
 from actors.chaos import Chaos, ChaosTransport
+from actors.faults import FaultPlan, fault_from
 from actors.host import Host
 from actors.link import Packet
 from actors.resident import Resident
 from actors.runtime import CellDown, LocalRuntime
 from actors.virtual_clock import VirtualClockLoop
 
-ROUNDS_LIMIT = 2000
+ROUNDS_LIMIT, FAULTY_ROUNDS = 2000, 50
+UNEQUAL: tuple[str, ...] = ()
 LIFE_LIMIT_S = 600.0
 MEMORY = Path("/dev/shm")  # noqa: S108 - a disk in memory where there is one: a seed flushes it dozens of times
 
@@ -62,6 +64,8 @@ class Chatterer(Agent):
         self.got: dict[str, int] = {}
         self.refused: dict[str, int] = {}
         self.wrong: list[str] = []
+        self.called = 0
+        self.calls: dict[str, int] = {}
         self.set = 0
         self.fired = 0
         self.beat = 0
@@ -85,6 +89,15 @@ class Chatterer(Agent):
         elif message.sender == context.address and message.text:
             self.on_timer(message.text, context)
             return
+        elif isinstance(message.data, dict):
+            (call,) = message.data["call"]
+            if call != self.calls.get(message.sender, 0) + 1:
+                self.wrong.append(f"{message.sender} called {call} after {self.calls.get(message.sender, 0)}")
+            self.calls[message.sender] = call
+            message.data["call"].append(
+                "heard"
+            )  # What others got, and what is written down, stays as it was.
+            return
         else:
             counter, hops = message.data
             expected = self.got.get(message.sender, 0) + 1
@@ -106,6 +119,11 @@ class Chatterer(Agent):
                 self.set -= 1
 
     async def chatter(self, hops: int, context: Context) -> None:
+        if context.rng.random() < 0.1:
+            self.called += 1
+            context.broadcast("chatter", {"call": [self.called]})
+        if context.rng.random() < 0.2:
+            context.result("last", [context.address, self.called])
         for _ in range(context.rng.randrange(1, 4)):
             to = self.anyone(context)
             sending = context.send(to, self.said(to, hops))
@@ -154,7 +172,11 @@ class Chatterer(Agent):
 
 
 class Oracle(Chatterer):
-    """Answers."""
+    """Answers; knows when it started."""
+
+    async def on_start(self, context: Context) -> None:
+        self.set += 1
+        context.after(2, "once")
 
     async def chatter(self, hops: int, context: Context) -> None:
         pass
@@ -366,7 +388,26 @@ def scenario_of(seed: int, schedule: str, folder: Path) -> Scenario:
     )
     kills = [rng.randrange(1, rng.choice([6, 30, 80])) for _ in range(rng.randrange(6))]
     kicks = [(f"chatter/{rng.randrange(peers)}", rng.randrange(1, 4)) for _ in range(rng.randrange(1, 4))]
+    if rng.random() < 0.3:
+        plan = replace(plan, faults=faults_of(rng, peers))
     return Scenario(plan, chaos, kills, kicks)
+
+
+def faults_of(rng: Random, peers: int) -> FaultPlan:
+    """Faults of the experiment, which agents do notice: the same ones, whatever happens below."""
+    span = {"from": rng.randrange(4), "until": rng.randrange(4, 9)}
+    crash = {"crash": f"chatter/{rng.randrange(peers)}", "at": rng.randrange(1, 6)}
+    some = [
+        {"drop": 0.1 * rng.random()},
+        {"duplicate": 0.2 * rng.random(), **span},
+        {"delay": {"uniform": {"low": 0, "high": 3}}, "probability": 0.3},
+        {"reorder": 0.3, "window": 2},
+        crash | {"for": rng.randrange(1, 5), "keep_state": rng.random() < 0.5},
+        crash | {"crash": "oracle"} | {"for": 3},
+        {"byzantine": "corrupt", "agents": "chatter/0", "probability": 0.2},
+        {"partition": [["chatter/0"], ["chatter/1", "oracle"]], **span},
+    ]
+    return FaultPlan(tuple(fault_from(fault) for fault in rng.sample(some, rng.randrange(1, 4))))
 
 
 def reports_of(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -382,12 +423,20 @@ def reports_of(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
             yield address, dict(vars(resident.agent))
 
 
+async def run_on(swarm: Swarm) -> RunResult:
+    """To the end; with faults of the experiment to a limit: a timer may have outlived who would have cancelled it."""
+    limit = ROUNDS_LIMIT if swarm.plan.faults is None else FAULTY_ROUNDS
+    if swarm.plan.schedule == "rounds":
+        return await swarm.run(rounds=limit - int(swarm.now))
+    return await swarm.run(stop=lambda state: state.now > limit)
+
+
 async def drive(swarm: Swarm, scenario: Scenario) -> tuple[RunResult, dict[str, Any]]:
     """One life of the process: begins the run or goes on with it, to its end."""
     await swarm.start()
     await swarm.begin(scenario.kicks)
-    result = await swarm.run(rounds=ROUNDS_LIMIT if scenario.plan.schedule == "rounds" else None)
-    assert result.quiet, "the run does not end"
+    result = await run_on(swarm)
+    assert result.quiet or scenario.plan.faults is not None, "the run does not end"
     reports = {
         address: report
         for host in swarm.runtime.hosts  # type: ignore[attr-defined]  # all cells are here
@@ -417,7 +466,7 @@ async def undisturbed(scenario: Scenario) -> RunResult:
     plan = replace(scenario.plan, journal=None, cells=1, limits=Limits())
     async with Swarm.local(plan) as swarm:
         await swarm.begin(scenario.kicks)
-        return await swarm.run(rounds=ROUNDS_LIMIT)
+        return await run_on(swarm)
 
 
 def check(result: RunResult, reports: dict[str, Any]) -> None:
@@ -427,6 +476,9 @@ def check(result: RunResult, reports: dict[str, Any]) -> None:
         assert report["wrong"] == [], f"{address}: {report['wrong']}"
         assert report["set"] == report["fired"] or report["beat"], f"{address}: {report}"
         assert report["asked"] == report["answered"], f"{address}: {report}"
+        for caller, other in reports.items():
+            if caller != address and not address.startswith("child") and address != "oracle":
+                assert report["calls"].get(caller, 0) == other["called"], f"{address} did not hear {caller}"
         for to, said in report["sent"].items():
             if to in reports or not to.startswith("child"):
                 heard = reports.get(to, {"got": {}})["got"].get(address, 0)
@@ -444,12 +496,17 @@ def simulate(seed: int, schedule: str) -> list[str]:
         with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
             scenario = scenario_of(seed, schedule, folder)
             result, reports = runner.run(disturbed(scenario, Random(f"world/{schedule}/{seed}"), log))
-        check(result, reports)
+        if scenario.plan.faults is None:
+            check(result, reports)
         if schedule == "rounds":
             with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
                 expected = runner.run(undisturbed(scenario))
             assert result.fingerprint == expected.fingerprint, "the fingerprint differs"
             assert result.measures == expected.measures, "the measures differ"
+            assert result.results == expected.results, "the results differ"
+            counts = [{k: v for k, v in r.counts.items() if k not in UNEQUAL} for r in (result, expected)]
+            assert counts[0] == counts[1], "the counts differ"
+            assert result.traffic == expected.traffic, "the traffic differs"
             assert result.messages == expected.messages, "the number of messages differs"
     except BaseException as error:
         error.add_note(
