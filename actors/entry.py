@@ -110,6 +110,13 @@ class Sent(Entry, frozen=True, tag=12):
     sequence: int
 
 
+class Refused(Entry, frozen=True, tag=13):
+    """The agent's message number `sequence` was not sent: the way had no room at all."""
+
+    address: str
+    sequence: int
+
+
 AnyEntry = (
     Sent
     | Changed
@@ -120,6 +127,7 @@ AnyEntry = (
     | Woke
     | Held
     | Released
+    | Refused
     | Arrived
     | Clock
     | Began

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from actors.address import OUTSIDE, role_of
-from actors.entry import Arrived, Sent
+from actors.entry import Arrived, Refused, Sent
 from actors.errors import AgentStopped, MailboxFull, SwarmError, UnknownAddress
 from actors.faults import FaultInjector
 from actors.message import Kind, Message, Part, check_text, decode_batch, frozen
@@ -60,6 +60,8 @@ class Mail:
         """The last answers that were: if one is lost on its way out, it is asked for again."""
         self.foreign_sends: dict[tuple[str, int], Message] = {}
         """While a journal is played: what tasks of asyncio's own have sent, until the journal says that they do."""
+        self._refusals: set[tuple[str, int]] | None = None
+        self._may_refuse = False
         self.injector: FaultInjector | None = None
         self.follow_plan()
 
@@ -74,7 +76,12 @@ class Mail:
             self.injector = FaultInjector(plan.faults, plan.seed, counts, rounds=self._rounds)
 
     def route(self, message: Message) -> None:
-        """Sends a message on its way."""
+        """Sends a message on its way. Raises `MailboxFull` if the way has no room at all: then nothing happened."""
+        if self._may_refuse and self._refuses(message):
+            raise MailboxFull(
+                f"{message.sender}: too many messages wait for the cell of {message.recipient} already; message "
+                f"{message.message_id} was not sent. In a long loop, `await context.send(...)`: it waits for room."
+            )
         cell = self._cell
         cell.sent += 1
         if cell.fingerprint is not None:
@@ -85,6 +92,25 @@ class Mail:
             self.dispatch(message)
         else:
             self.pass_on(message)
+
+    def play(self, refusals: set[tuple[str, int]] | None) -> None:
+        """From here on a journal says which messages are refused; None: none is played any more."""
+        self._refusals = refusals
+        self._may_refuse = refusals is not None
+
+    def _refuses(self, message: Message) -> bool:
+        if self._refusals is not None:
+            return (message.sender, message.sequence) in self._refusals
+        full = _OUTBOX_HARD_FACTOR * self._outbox_limit
+        to = message.recipient
+        if to.endswith("/*"):
+            refused = any(len(outbox) >= full for outbox in self.outboxes)
+        else:
+            refused = not to.startswith(OUTSIDE) and len(self.outboxes[self._cell_of(to)]) >= full
+        if refused and self._cell.log is not None:
+            self._cell.log.append(Refused(message.sender, message.sequence))
+        self._may_refuse = refused or any(len(outbox) >= full for outbox in self.outboxes)
+        return refused
 
     def _route_from_task(self, message: Message) -> None:
         """A task of asyncio's own sends for a handler: when it does, does not follow from the past."""
@@ -163,13 +189,9 @@ class Mail:
         outbox = self.outboxes[cell]
         outbox.append(message)
         if len(outbox) > self._outbox_limit and not self._rounds:
-            if len(outbox) > _OUTBOX_HARD_FACTOR * self._outbox_limit:
-                outbox.pop()
-                raise MailboxFull(
-                    f"{message.sender}: {len(outbox)} messages wait for cell {cell} already; message "
-                    f"{message.message_id} was not sent. In a long loop, `await context.send(...)`: it waits for room."
-                )
             self.congested = cell
+            if len(outbox) >= _OUTBOX_HARD_FACTOR * self._outbox_limit:
+                self._may_refuse = True
 
     def deliver(self, message: Message) -> None:
         """Puts a message into the mailbox of its recipient, who lives here; of all that live here, for a broadcast."""

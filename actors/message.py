@@ -149,6 +149,11 @@ def frozen(message: Message) -> Message:
     return message
 
 
+def is_same(one: Message, other: Message) -> bool:
+    """True if they are the same on the wire: unlike `==`, also where they hold what is not even equal to itself."""
+    return one == other or _encoder.encode(one) == _encoder.encode(other)
+
+
 def check_text(text: Any, what: str) -> None:
     """Raises `InvalidContent` if it is not text, or holds half a surrogate pair, which no encoding has."""
     if not isinstance(text, str):

@@ -13,7 +13,7 @@ from actors import entry
 from actors.cell import Cell
 from actors.errors import SwarmError
 from actors.mail import STOP_SENDER
-from actors.message import Message, encode
+from actors.message import Message, is_same
 from actors.resident import Resident
 from actors.turn import Wait
 from actors.waiting import ANYWHERE
@@ -49,6 +49,8 @@ class Player:
         self._answers: dict[tuple[str, int], tuple[Any, ...]] = {}
         self._woken: dict[str, tuple[Any, ...]] = {}
         self.played = 0
+        self._refusals: set[tuple[str, int]] = set()
+        cell.mail.play(self._refusals)
 
     def held_next(self, address: str, sequence: int) -> bool:
         """Whether the journal says that the agent waited for room after this message."""
@@ -61,6 +63,9 @@ class Player:
     async def play(self, entries: Iterable[entry.AnyEntry]) -> None:
         """Carries out entries in order. Raises `Diverged` at the first that does not fit."""
         self._entries.extend(entries)
+        self._refusals.update(
+            (line.address, line.sequence) for line in self._entries if isinstance(line, entry.Refused)
+        )
         patience = _PATIENCE
         while self._entries:
             before = self.played
@@ -173,8 +178,8 @@ class Player:
                 cell.change_plan()
             case entry.Started():
                 cell.start()
-            case entry.Held():
-                pass  # The agent that was asked by `held_next` waits already.
+            case entry.Held() | entry.Refused():
+                pass  # That was when the agent sent.
 
     def _fire_round(self, _round: int) -> list[Message]:
         """What fired as a round began follows it in the journal."""
@@ -237,7 +242,7 @@ class Player:
         self._cell.mail.queued -= 1
 
     def _compare(self, address: str, expected: Message, got: Message) -> None:
-        if expected != got and encode(expected) != encode(got):  # Not a number is not even what it is.
+        if not is_same(expected, got):
             raise Diverged(
                 f"{expected.sender} sent {expected.message_id} to {address} with another content than before:\n"
                 f"  expected {expected}\n  got      {got}",
@@ -260,6 +265,7 @@ class Player:
         cell.ready.extend(self._answers.values())
         cell.ready.extend(self._woken.values())
         cell.waiting.make_room(ANYWHERE)
+        cell.mail.play(None)
 
 
 def _key_of(line: entry.Fired) -> tuple[str, int] | tuple[str, int, str]:

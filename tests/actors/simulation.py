@@ -38,6 +38,7 @@ from actors.chaos import Chaos, ChaosTransport
 from actors.faults import FaultPlan, fault_from
 from actors.host import Host
 from actors.link import Packet
+from actors.replay import replay_run
 from actors.resident import Resident
 from actors.runtime import CellDown, LocalRuntime
 from actors.virtual_clock import VirtualClockLoop
@@ -496,8 +497,10 @@ def simulate(seed: int, schedule: str) -> list[str]:
         with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
             scenario = scenario_of(seed, schedule, folder)
             result, reports = runner.run(disturbed(scenario, Random(f"world/{schedule}/{seed}"), log))
+            again = runner.run(replay_run(folder, scenario.plan))
         if scenario.plan.faults is None:
             check(result, reports)
+        assert again.fingerprint == result.fingerprint, "the replay's fingerprint differs"
         if schedule == "rounds":
             with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
                 expected = runner.run(undisturbed(scenario))

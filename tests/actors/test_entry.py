@@ -25,6 +25,7 @@ KINDS: dict[type[entry.Entry], st.SearchStrategy[entry.Entry]] = {
     entry.Began: st.builds(entry.Began, COUNTS, st.dictionaries(NUMBERS, COUNTS, max_size=4)),
     entry.Started: st.builds(entry.Started),
     entry.Changed: st.builds(entry.Changed),
+    entry.Refused: st.builds(entry.Refused, TEXT, COUNTS),
     entry.Sent: st.builds(entry.Sent, TEXT, COUNTS),
 }
 
