@@ -4,7 +4,7 @@ Rules:
 * A checker is an observer: it never changes an event, an effect or a replica, and draws no randomness.
 * It keeps history (leaders, promises, decided values): the present alone hides a committed entry that changed later.
 * `observe` costs amortised O(1) for an event, so that a simulation can check every step and not every thousandth.
-* What it finds is a bug of the protocol or of its driver, never of the network: it raises `SafetyViolation` with the facts.
+* What it finds is a bug of the protocol or its driver, never of the network: it raises `SafetyViolation` with facts.
 """
 
 from typing import Any
