@@ -188,6 +188,11 @@ class Effects(msgspec.Struct, gc=False):
 # --- Protocols --------------------------------------------------------------------------------------------------
 
 
+def everything(commands: tuple[Command, ...]) -> bool:
+    """The validity of those who have no objections."""
+    return True
+
+
 @dataclass(frozen=True)
 class Setting:
     """What a replica is told when it is made."""
@@ -200,7 +205,7 @@ class Setting:
     """How long a message takes at most when all is well (Delta): the protocol's time-outs are multiples of it."""
     scheme: Scheme = field(default_factory=TokenScheme)
     """Signs for this replica alone and checks the others; only Byzantine protocols use it."""
-    valid: Callable[[tuple[Command, ...]], bool] = lambda commands: True
+    valid: Callable[[tuple[Command, ...]], bool] = everything
     """External validity: may this batch be decided? Pure, and the same everywhere."""
     batch: int = 1000
     """Most commands in one message or block."""
