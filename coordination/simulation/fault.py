@@ -1,7 +1,7 @@
 """Faults of a simulation: what happens to machines and links, when, and for how long.
 
 Rules:
-* A fault is a frozen value that says when it begins; `schedule` carries it out. `chaos` draws a list of them from a
+* A fault is a frozen value that says when it begins; a `Calendar` carries it out. `chaos` draws a list of them from a
   stream of its own, so that a failing seed names its faults.
 * A target is a replica, the leader at that moment, or one drawn at random among the live: aimed faults find more than
   random ones.
@@ -84,11 +84,25 @@ class Heal:
 Fault = Crash | Pause | Partition | Weather | Skew | Heal
 
 
-def schedule(simulation: Simulation, faults: Sequence[Fault]) -> None:
-    """Puts faults on a simulation's calendar."""
-    rng = simulation.stream("targets")
-    for fault in faults:
-        simulation.at(fault.at_s, _begin(simulation, fault, rng))
+class Calendar:
+    """Faults that are still to come; `clear` cancels them."""
+
+    def __init__(self, simulation: Simulation, faults: Sequence[Fault]) -> None:
+        self._open = True
+        self.begun: list[Fault] = []
+        """The faults that have happened, in order."""
+        rng = simulation.stream("targets")
+        for fault in faults:
+            simulation.at(fault.at_s, partial(self._carry_out, fault, _begin(simulation, fault, rng)))
+
+    def _carry_out(self, fault: Fault, begin: Callable[[], None]) -> None:
+        if self._open:
+            self.begun.append(fault)
+            begin()
+
+    def clear(self) -> None:
+        """Nothing more happens."""
+        self._open = False
 
 
 def _begin(simulation: Simulation, fault: Fault, rng: Random) -> Callable[[], None]:
@@ -113,7 +127,7 @@ def _begin(simulation: Simulation, fault: Fault, rng: Random) -> Callable[[], No
                 network.reorder, network.slowdown = fault.reorder, fault.slowdown
                 simulation.network_changed()
                 if fault.for_s is not None:
-                    simulation.at(simulation.now + fault.for_s, lambda: clear(simulation))
+                    simulation.at(simulation.now + fault.for_s, partial(clear, simulation))
             case Heal():
                 heal(simulation)
 
