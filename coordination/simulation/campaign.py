@@ -7,7 +7,7 @@ Rules:
   decided within the protocol's stated bound, plus as long as the chaos took (time-outs may have grown with it).
 * At the end the decisions of all honest replicas are prefixes of one log.
 
-Method: FoundationDB's and TigerBeetle's swarm testing (Groce et al. 2012): each case switches kinds of faults on or off.
+Method: FoundationDB's simulation and swarm testing (Groce et al. 2012): each case switches kinds of faults on or off.
 """
 
 import math
