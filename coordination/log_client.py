@@ -1,11 +1,12 @@
 """A client of a replicated log, for an agent to hold: proposes, asks again, and believes no single liar.
 
 Rules:
-* A request is believed when `needed` replicas gave the same answer to it: 1 where replicas only crash, f + 1 where f may
-  lie, since then an honest one is among them.
+* A request is believed when `needed` replicas gave the same answer to it: 1 where replicas only crash, f + 1 where f
+  may lie, since then an honest one is among them.
 * With `needed` 1 a request goes to one replica, the leader as far as the client knows; else to all of them.
 * A request that was refused, or is not answered in time, is sent again under its serial, so it takes effect once.
-* It is state and no agent: its owner passes on every message that comes from the replicas, and calls `hurry` now and then.
+* It is state and no agent: its owner passes on every message that comes from the replicas, and calls `hurry` now and
+  then.
 """
 
 from collections.abc import Sequence
