@@ -132,9 +132,9 @@ class Trial:
         clients.closed = True
         grace_s = world.kind.recovery_delays * simulation.delay_s
         simulation.run(until_s=simulation.now + grace_s, events=EVENTS, stop=lambda: clients.waiting == 0)
-        return self._result(
-            seed, simulation, clients, ledger, faults, before, after, time.perf_counter() - began
-        )
+        wall_s = time.perf_counter() - began
+        marks = [fault.at_s for fault in faults if isinstance(fault, (Crash, Pause, Partition))]
+        return self._result(simulation, clients, ledger, span=(before, after), marks=marks, wall_s=wall_s)
 
     def _result(
         self,
