@@ -43,7 +43,7 @@ def history(
     *,
     model: Annotated[
         Literal["auto", "register", "key-value"],
-        typer.Option(help="What the object is: read, write and cas; or get, put and append."),
+        typer.Option(help="What the object is: read, write and cas; or get, put, append and cas."),
     ] = "auto",
     form: Annotated[
         Literal["auto", "porcupine", "jepsen", "jsonl"],

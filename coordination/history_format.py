@@ -25,11 +25,12 @@ Rules, for all three:
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
 from typing import Any, Final, Literal, TypeAlias
 
 from coordination.history import UNKNOWN, History, HistoryRecorder, Operation, Value, shown
-from coordination.object_model import KEY_VALUE, MODELS, REGISTER, model_for
+from coordination.object_model import KEY_VALUE, MODELS, REGISTER, Model, model_for
 
 Format: TypeAlias = Literal["auto", "porcupine", "jepsen", "jsonl"]
 FORMATS: Final[tuple[Format, ...]] = ("porcupine", "jepsen", "jsonl")
@@ -44,6 +45,7 @@ VERSION: Final = 1
 _Numbered: TypeAlias = Iterator[tuple[int, str]]
 _Taker: TypeAlias = Callable[[HistoryRecorder, int, str], bool]
 _LINES_TO_TELL_BY: Final = 1_000
+_PORCUPINE_FUNCTIONS: Final = ("get", "put", "append")
 _TYPES: Final = ("invoke", "ok", "fail", "info")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
@@ -76,8 +78,8 @@ def read_history(lines: Iterable[str], source: str = "history", form: Format = "
         return recorder.finish(form, KEY_VALUE.name, _read_all(recorder, numbered, _take_porcupine))
     if form == "jsonl":
         model = _header(recorder, numbered)
-        _read_all(recorder, numbered, _take_json)
-        return recorder.finish(form, model)
+        _read_all(recorder, numbered, partial(_take_json, model))
+        return recorder.finish(form, model.name)
     return recorder.finish()
 
 
@@ -232,7 +234,7 @@ def _take_porcupine(recorder: HistoryRecorder, number: int, line: str) -> bool:
     if missing:
         raise recorder.error(number, f"there is no :{missing[0]}. Give :process, :type, :f, :key and :value")
     kind, function = entries["type"].removeprefix(":"), entries["f"].removeprefix(":")
-    _check_words(recorder, number, kind, function, KEY_VALUE.functions)
+    _check_words(recorder, number, kind, function, _PORCUPINE_FUNCTIONS)
     key, value = _edn_string(recorder, number, "key", entries), None
     if (kind == "invoke" and function != "get") or kind == "ok":
         value = _edn_string(recorder, number, "value", entries, nil=function == "get")
@@ -287,23 +289,23 @@ def _edn_string(
 # --- Ours -----------------------------------------------------------------------------------------------------
 
 
-def _header(recorder: HistoryRecorder, numbered: _Numbered) -> str:
+def _header(recorder: HistoryRecorder, numbered: _Numbered) -> Model:
     """Reads the header. Returns the model that it names."""
     number, line = next(numbered, (1, "{}"))
     header = _json_object(recorder, number, line)
-    names = [model.name for model in MODELS]
-    example = json.dumps({"history": "rayswarm", "version": VERSION, "model": names[0]})
+    known = {model.name: model for model in MODELS}
+    example = json.dumps({"history": "rayswarm", "version": VERSION, "model": REGISTER.name})
     if header.get("history") != "rayswarm":
         raise recorder.error(number, f"there is no header. Begin the file with {example}")
     if header.get("version") != VERSION:
         raise recorder.error(number, f"the version is {header.get('version')}. This program reads {VERSION}")
     model = header.get("model")
-    if model not in names:
-        raise recorder.error(number, f"the model is {shown(model)}. Give one of: {', '.join(names)}")
-    return str(model)
+    if not isinstance(model, str) or model not in known:
+        raise recorder.error(number, f"the model is {shown(model)}. Give one of: {', '.join(known)}")
+    return known[model]
 
 
-def _take_json(recorder: HistoryRecorder, number: int, line: str) -> bool:
+def _take_json(model: Model, recorder: HistoryRecorder, number: int, line: str) -> bool:
     """Takes a line of our own format. Returns True: all are operations."""
     event = _json_object(recorder, number, line)
     strange = sorted(set(event) - _JSON_KEYS)
@@ -315,14 +317,14 @@ def _take_json(recorder: HistoryRecorder, number: int, line: str) -> bool:
     kind, function, key = str(event.get("type")), str(event.get("f")), event.get("key", "")
     if not isinstance(key, str):
         raise recorder.error(number, f"key is {shown(key)}. Give a text")
-    _check_words(recorder, number, kind, function, REGISTER.functions + KEY_VALUE.functions)
+    _check_words(recorder, number, kind, function, model.functions)
     if kind == "invoke":
-        recorder.call(process, function, _json_argument(recorder, number, event), key=key, line=number)
+        recorder.call(process, function, _json_argument(model, recorder, number, event), key=key, line=number)
         return True
     _check_return(recorder, number, process, function, key)
     looks = function in ("read", "get")
     if "value" in event and kind in ("ok", "fail") and not looks:
-        _check_argument(recorder, number, process, _json_argument(recorder, number, event))
+        _check_argument(recorder, number, process, _json_argument(model, recorder, number, event))
     if kind == "info":
         recorder.info(process, line=number)
     elif kind == "fail":
@@ -331,7 +333,7 @@ def _take_json(recorder: HistoryRecorder, number: int, line: str) -> bool:
         recorder.ok(process, True, line=number)
     else:
         value = event.get("value") if function == "read" else event.get("value", "")
-        recorder.ok(process, _json_value(recorder, number, function, value) if looks else None, line=number)
+        recorder.ok(process, _json_value(model, recorder, number, value) if looks else None, line=number)
     return True
 
 
@@ -346,7 +348,7 @@ def _json_object(recorder: HistoryRecorder, number: int, line: str) -> dict[str,
 
 
 def _json_argument(
-    recorder: HistoryRecorder, number: int, event: dict[str, Any]
+    model: Model, recorder: HistoryRecorder, number: int, event: dict[str, Any]
 ) -> "Value | tuple[Value, Value]":
     function, value = event["f"], event.get("value")
     if function in ("read", "get"):
@@ -354,13 +356,13 @@ def _json_argument(
     if function == "cas":
         if not isinstance(value, list) or len(value) != 2:
             raise recorder.error(number, f"value is {shown(value)}. Give [old, new]")
-        old, new = (_json_value(recorder, number, function, each) for each in value)
+        old, new = (_json_value(model, recorder, number, each) for each in value)
         return old, new
-    return _json_value(recorder, number, function, value)
+    return _json_value(model, recorder, number, value)
 
 
-def _json_value(recorder: HistoryRecorder, number: int, function: str, value: Any) -> Value:
-    text_only = function in KEY_VALUE.functions
+def _json_value(model: Model, recorder: HistoryRecorder, number: int, value: Any) -> Value:
+    text_only = model is KEY_VALUE
     if isinstance(value, str) or (
         not text_only and (value is None or (isinstance(value, int) and not isinstance(value, bool)))
     ):

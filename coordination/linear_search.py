@@ -18,8 +18,8 @@ Rules:
 * An operation without a return need not be placed, and is not where it changes nothing. Of two with the same effect the
   one called first goes first. Both lose no order: what they leave out can be exchanged for what they keep.
 * A state that no operation still to be placed can tell from others is `UNSEEN`, one for all: appends that no get will
-  ever show, in whatever order, lead to the same configuration. (Ours; measured on 50 clients and 10 keys: 12 times
-  fewer steps.)
+  ever show, in whatever order, lead to the same configuration. (Ours; 4 to 14 times fewer
+  steps were measured on three histories of 50 clients, 10 keys and 8,000 operations.)
 * No recursion, no clock: a step is one question to the model, and a limit of steps stops at the same place each time.
 """
 

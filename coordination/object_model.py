@@ -9,7 +9,7 @@ Rules:
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from enum import Enum
 from typing import Final, Protocol
 
@@ -79,40 +79,25 @@ class Register:
             return operation.argument
         if function == "read":
             return state if result == state or result is UNKNOWN else REFUSED
-        assert isinstance(operation.argument, tuple)
-        expected, new = operation.argument
-        if state == expected:
-            return REFUSED if result is False else new
-        return REFUSED if result is True else state
+        return _compared(state, operation)
 
     def looks(self, operation: Operation) -> bool:
         """As `Model.looks`."""
-        if operation.function == "cas":
-            assert isinstance(operation.argument, tuple)
-            return operation.result is False or operation.argument[0] == operation.argument[1]
-        return operation.function == "read"
+        return operation.function == "read" or _only_compares(operation)
 
     def last_use(self, operations: Sequence[Operation]) -> Callable[[Hashable], int]:
         """As `Model.last_use`: reads tell their result, and cas what it expects."""
         last: dict[Hashable, int] = {}
-        number = 0
-        for operation in operations:
-            told = operation.argument[0] if isinstance(operation.argument, tuple) else operation.result
-            if operation.returned is None:
-                if operation.function == "cas":
-                    last[told] = len(operations)
-                continue
-            if operation.function != "write":
-                last[told] = max(last.get(told, -1), number)
-            number += 1
+        for told, number in _told(operations):
+            last[told] = max(last.get(told, -1), number)
         return lambda state: last.get(state, -1)
 
 
 class KeyValue:
-    """A string under a key: `get`, `put` and `append`, which joins to the end. It is empty at first."""
+    """A text under a key: `get`, `put`, `append`, which joins to the end, and `cas`. It is empty at first."""
 
     name = "key-value"
-    functions = ("get", "put", "append")
+    functions = ("get", "put", "append", "cas")
     initial: Hashable = ""
 
     def step(self, state: Hashable, operation: Operation) -> Hashable:
@@ -120,6 +105,8 @@ class KeyValue:
         function, result = operation.function, operation.result
         if function == "get":
             return state if result == state or result is UNKNOWN else REFUSED
+        if function == "cas":
+            return _compared(state, operation)
         assert isinstance(operation.argument, str)
         if function == "put":
             return operation.argument
@@ -127,16 +114,13 @@ class KeyValue:
 
     def looks(self, operation: Operation) -> bool:
         """As `Model.looks`."""
-        return operation.function == "get" or (operation.function == "append" and operation.argument == "")
+        if operation.function == "append":
+            return operation.argument == ""
+        return operation.function == "get" or _only_compares(operation)
 
     def last_use(self, operations: Sequence[Operation]) -> Callable[[Hashable], int]:
-        """As `Model.last_use`: a get tells its result and all that this begins with."""
-        returned = [operation for operation in operations if operation.returned is not None]
-        told = sorted(
-            (str(operation.result), number)
-            for number, operation in enumerate(returned)
-            if operation.function == "get"
-        )
+        """As `Model.last_use`: a get tells its result and all that this begins with, and cas what it expects."""
+        told = sorted((str(told), number) for told, number in _told(operations))
         known: dict[Hashable, int] = {}
 
         def last(state: Hashable) -> int:
@@ -152,6 +136,37 @@ class KeyValue:
             return latest
 
         return last
+
+
+def _compared(state: Hashable, operation: Operation) -> Hashable:
+    assert isinstance(operation.argument, tuple)
+    expected, new = operation.argument
+    if state == expected:
+        return REFUSED if operation.result is False else new
+    return REFUSED if operation.result is True else state
+
+
+def _only_compares(operation: Operation) -> bool:
+    """Whether it is a cas that leaves what it finds."""
+    if not isinstance(operation.argument, tuple):
+        return False
+    return operation.result is False or operation.argument[0] == operation.argument[1]
+
+
+def _told(operations: Sequence[Operation]) -> Iterator[tuple[Hashable, int]]:
+    """What operations with results tell from other values, and their numbers as in `Model.last_use`."""
+    number = 0
+    for operation in operations:
+        argument = operation.argument
+        if operation.returned is None:
+            if isinstance(argument, tuple):
+                yield argument[0], len(operations)
+            continue
+        if isinstance(argument, tuple):
+            yield argument[0], number
+        elif argument is None:
+            yield operation.result, number
+        number += 1
 
 
 REGISTER: Final = Register()

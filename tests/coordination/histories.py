@@ -71,9 +71,17 @@ def drawn(rng: Random, model: Model, values: int, serial: int) -> tuple[str, Arg
     function = rng.choice(model.functions)
     if function in ("read", "get"):
         return function, None
+    if model is REGISTER:
+        return function, drawn_pair(rng, values) if function == "cas" else rng.randrange(values)
+    text = f"x {serial} y"
     if function == "cas":
-        return function, (rng.randrange(values), rng.randrange(values))
-    return function, rng.randrange(values) if model is REGISTER else f"x {serial} y"
+        return function, (rng.choice(("", f"x {serial + rng.randint(1, 3)} y")), text)
+    return function, text
+
+
+def drawn_pair(rng: Random, values: int) -> tuple[Value, Value]:
+    """What a cas expects and writes."""
+    return rng.randrange(values), rng.randrange(values)
 
 
 def applied(state: Hashable, function: str, argument: Argument) -> tuple[Hashable, Value | bool]:

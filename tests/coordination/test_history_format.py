@@ -112,6 +112,7 @@ def test_the_same_history_gets_the_same_verdict_in_every_format() -> None:
 
 
 HEADER = '{"history": "rayswarm", "version": 1, "model": "register"}\n'
+TEXTS = HEADER.replace("register", "key-value")
 CALL = "INFO j - 0 :invoke :write 1\n"
 PUT = '{:process 0, :type :invoke, :f :put, :key "k", :value "v"}\n'
 
@@ -155,7 +156,9 @@ PUT = '{:process 0, :type :invoke, :f :put, :key "k", :value "v"}\n'
         (HEADER + '{"process": 0, "type": "invoke", "f": "read", "key": 1}\n', "key is 1. Give a text"),
         (HEADER + '{"process": 0, "type": "invoke", "f": "write", "value": 1.5}\n', "Give a text, an integer or null"),
         (HEADER + '{"process": 0, "type": "invoke", "f": "write", "value": true}\n', "Give a text, an integer or null"),
-        (HEADER + '{"process": 0, "type": "invoke", "f": "put", "value": 1}\n', "value is 1. Give a text"),
+        (HEADER + '{"process": 0, "type": "invoke", "f": "put"}\n', 'the function is "put". Give read, write, cas'),
+        (TEXTS + '{"process": 0, "type": "invoke", "f": "put", "value": 1}\n', "value is 1. Give a text"),
+        (TEXTS + '{"process": 0, "type": "invoke", "f": "cas", "value": ["a", null]}\n', "value is nil. Give a text"),
         (HEADER + '{"process": 0, "type": "invoke", "f": "cas", "value": [1]}\n', "Give [old, new]"),
     ],
 )  # fmt: skip
