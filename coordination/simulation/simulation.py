@@ -173,11 +173,10 @@ class Simulation:
             return world.kind.make(self._setting(node.id, rng))
 
         disguise = world.liars.get(node.id)
-        node.protocol = (
-            make()
-            if disguise is None
-            else disguise(make, self.stream("liar", str(node.id), str(life)), frozenset(world.liars))
-        )
+        node.protocol = make()
+        if disguise is not None:
+            rng = self.stream("liar", str(node.id), str(life))
+            node.protocol = disguise(make, rng, frozenset(world.liars))
         if self._codec is None and self._counts_bytes:
             self._codec = Codec(type(make()))
         node.alive = True
