@@ -46,7 +46,6 @@ from coordination.protocol import (
     Trace,
     options_from,
 )
-from coordination.quorum import majority
 from coordination.raft import election, reading, replication, snapshot
 from coordination.raft.log import Log
 from coordination.raft.membership import Members, MembershipChange
@@ -126,6 +125,7 @@ class Raft(Protocol):
     """A replica of Raft. Takes `Instruct` with the orders of `coordination.raft.messages`."""
 
     wire = MESSAGES
+    records = (Voted, Appended, Saved)
 
     def __init__(self, setting: Setting) -> None:
         self.id = setting.id
@@ -403,7 +403,6 @@ RAFT = ProtocolKind(
     replicas=lambda f: 2 * f + 1,
     source="Ongaro, Ousterhout 2014",
     costs=COSTS,
-    quorums=majority,
 )
 
 __all__ = ["COSTS", "RAFT", "Raft", "RaftOptions", "Role"]
