@@ -142,7 +142,7 @@ class Departure:
         for number in sorted(state.log.slots):
             self._ordering.vote(state.log.slots[number])
         undecided = [
-            slot.batch for at, slot in state.log.slots.items() if at > state.ledger.slot and slot.batch
+            slot.batch for at, slot in state.log.slots.items() if at > state.decisions.slot and slot.batch
         ]
         state.pool.restock(undecided)
         self._ordering.route(tuple([one.request for one in state.pool.waiting.values()]))
@@ -157,6 +157,6 @@ class Departure:
         for one in new_view.proposals:
             state.log.top = max(state.log.top, one.slot)
             if state.log.covers(one.slot):
-                entry = state.ledger.entry(one.slot)
+                entry = state.decisions.entry(one.slot)
                 batch = entry.batch if entry is not None else None
                 state.log.slot(one.slot).propose(one.digest, one.signature, batch)

@@ -8,7 +8,7 @@ Rules (Castro and Liskov 1999, section 4.3):
 * A replica's word for a checkpoint or a state leaves only when the slots it stands for are durable.
 """
 
-from coordination.ledger import Entry, Past, StateVote, state_statement, vouches
+from coordination.decision_log import Entry, Past, StateVote, state_statement, vouches
 from coordination.pbft.message import (
     Accepted,
     Checkpoint,
@@ -29,6 +29,10 @@ KEPT = 3
 """How many checkpoint words of one replica are kept: it can be no further ahead of the others than a window."""
 
 
+NEGLECT = 4
+"""A request passed over for so many checkpoints is neglected."""
+
+
 class Execution:
     """The executed part of a replica."""
 
@@ -39,7 +43,7 @@ class Execution:
     def append(self, entry: Entry, found: bytes) -> None:
         """Executes the next slot."""
         state = self._state
-        commands = state.ledger.append(entry, found)
+        commands = state.decisions.append(entry, found)
         state.out.persist(entry)
         state.out.decide(entry.slot, commands, entry)
         state.pool.remove(entry.batch)
@@ -48,12 +52,14 @@ class Execution:
             state.deadline = NEVER
         if entry.slot % state.options.checkpoint == 0:
             self._checkpoint(entry.slot)
+            before = entry.slot - NEGLECT * state.options.checkpoint
+            state.neglected = state.active and state.pool.neglected(before)
 
     # --- Checkpoints ------------------------------------------------------------------------------------------
 
     def _checkpoint(self, slot: int) -> None:
         state = self._state
-        history = state.ledger.history
+        history = state.decisions.history
         word = state.scheme.sign(state.id, checkpoint_statement(slot, history))
         message = Checkpoint(slot, history, word)
         state.out.broadcast(message, state.out.token)
@@ -112,7 +118,7 @@ class Execution:
     def on_compact(self, event: Compact) -> None:
         """The application's state at a slot."""
         state = self._state
-        vote = state.ledger.compact(event.slot, event.state)
+        vote = state.decisions.compact(event.slot, event.state)
         if vote is None:
             return
         word = state.scheme.sign(state.id, state_statement(vote.slot, vote.digest))
@@ -123,7 +129,7 @@ class Execution:
     def on_state_vote(self, source: int, message: StateVote) -> None:
         """Another replica's word for a state."""
         word = message.signature
-        if word is None or not self._state.is_other(word) or message.slot <= self._state.ledger.base:
+        if word is None or not self._state.is_other(word) or message.slot <= self._state.decisions.base:
             return
         if self._state.scheme.verify(state_statement(message.slot, message.digest), word):
             self._count_state(message)
@@ -131,7 +137,7 @@ class Execution:
     def _count_state(self, vote: StateVote) -> None:
         state = self._state
         assert vote.signature is not None, "only signed votes are counted"
-        if state.ledger.vote(vote.signature.signer, vote, state.f + 1, state.scheme):
+        if state.decisions.vote(vote.signature.signer, vote, state.f + 1, state.scheme):
             state.saving = True
 
     # --- Keeping up -------------------------------------------------------------------------------------------
@@ -139,25 +145,25 @@ class Execution:
     def on_past(self, source: int, message: Past) -> bool:
         """Slots that this replica lacks. Whether there was anything new in them."""
         state = self._state
-        ledger = state.ledger
-        before = ledger.slot
+        decisions = state.decisions
+        before = decisions.slot
         summary = message.summary
-        if summary is not None and summary.slot > ledger.slot:
+        if summary is not None and summary.slot > decisions.slot:
             if not vouches(state.scheme, message, state.known, state.f + 1):
                 return False
-            ledger.install(summary, message.certificate)
+            decisions.install(summary, message.certificate)
             state.out.effects.installed = Installed(summary.slot, summary.state)
             state.pool.prune()
             state.attempts = 0
             state.saving = True
         for entry in message.entries:
-            if entry.slot != ledger.slot + 1 or entry.certificate is None:
+            if entry.slot != decisions.slot + 1 or entry.certificate is None:
                 continue
             found = digest(entry.batch)
             if not state.judge.certified(commit_statement(entry.view, entry.slot, found), entry.certificate):
                 break
             self.append(entry, found)
-        return ledger.slot > before
+        return decisions.slot > before
 
     def compacted(self, life: int) -> Compacted:
         """All that must survive, in one record."""
@@ -168,7 +174,7 @@ class Execution:
         if not state.active:
             records.append(Left(state.view))
         records.append(state.stable)
-        records.extend(state.ledger.entries)
+        records.extend(state.decisions.entries)
         for _, slot in sorted(state.log.slots.items()):
             if slot.prepared is not None:
                 records.append(Committing(slot.prepared))
@@ -177,7 +183,7 @@ class Execution:
             elif slot.prepared is not None and slot.prepared.digest in slot.known:
                 batch, word = slot.known[slot.prepared.digest], slot.prepared.certificate.signatures[0]
                 records.append(Accepted(slot.prepared.view, slot.number, batch, word))
-        summary, proof = state.ledger.summary, state.ledger.proof
+        summary, proof = state.decisions.summary, state.decisions.proof
         assert summary is not None, "compacts only on a summary"
         assert proof is not None, "a summary has a proof"
         return Compacted(summary, proof, tuple(records))

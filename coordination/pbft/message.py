@@ -6,7 +6,7 @@ Rules:
 * Authenticators count the signatures a message carries; the formula of a decision stands in `replica`.
 """
 
-from coordination.ledger import Entry, Past, StateVote, Summary
+from coordination.decision_log import Entry, Past, StateVote, Summary
 from coordination.protocol import Wire
 from coordination.request import Batch, Forward
 from coordination.signature import Certificate, Signature, Statement, digest

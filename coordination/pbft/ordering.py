@@ -9,7 +9,7 @@ Rules (Castro and Liskov 1999, section 4.2):
 
 from typing import Any
 
-from coordination.ledger import Entry
+from coordination.decision_log import Entry
 from coordination.pbft.execution import Execution
 from coordination.pbft.log import Slot
 from coordination.pbft.message import (
@@ -34,7 +34,7 @@ class Ordering:
         self._state = state
         self._execution = execution
         self._log = state.log
-        self._ledger = state.ledger
+        self._decisions = state.decisions
         self._out = state.out
         self._scheme = state.scheme
 
@@ -52,15 +52,15 @@ class Ordering:
     def on_forward(self, source: int, message: Forward) -> None:
         """Requests of others: to be proposed, or passed on and watched."""
         state = self._state
-        fresh = [request for request in message.requests if state.pool.admit(self._ledger.slot, request)]
+        fresh = [request for request in message.requests if state.pool.admit(self._decisions.slot, request)]
         if fresh:
             self.route(tuple(fresh))
 
     def propose(self) -> None:
         """The primary gives slots to what waits."""
         state, log = self._state, self._log
-        log.top = max(log.top, self._ledger.slot)
-        limit = min(log.low + log.window, self._ledger.slot + state.options.pipeline)
+        log.top = max(log.top, self._decisions.slot)
+        limit = min(log.low + log.window, self._decisions.slot + state.options.pipeline)
         while log.top < limit and (batch := state.pool.take()):
             log.top += 1
             found = digest(batch)
@@ -167,7 +167,7 @@ class Ordering:
         if not self._is_present(source, message):
             return
         slot = self._log.slot(message.slot)
-        if message.slot <= self._ledger.slot and message.digest == slot.digest:
+        if message.slot <= self._decisions.slot and message.digest == slot.digest:
             return  # It is decided. One for something else would be evidence, and goes on.
         if self._state.is_other(message.signature) and self._scheme.verify(
             commit_statement(message.view, message.slot, message.digest), message.signature
@@ -186,20 +186,20 @@ class Ordering:
         count = slot.commits.count(found)
         if count > state.f and number > state.heard:
             state.heard = number
-        if count >= state.needed and number == self._ledger.slot + 1:
+        if count >= state.needed and number == self._decisions.slot + 1:
             self.execute()
 
     def execute(self) -> None:
         """Executes decided slots in order, and goes on with what waited for that."""
         state = self._state
-        slot = self._log.slots.get(self._ledger.slot + 1)
+        slot = self._log.slots.get(self._decisions.slot + 1)
         while slot is not None and slot.batch is not None and slot.digest is not None:
             if slot.commits.count(slot.digest) < state.needed:
                 break
             proof = slot.commits.certificate(self._scheme, slot.digest)
             self._execution.append(Entry(slot.number, state.view, slot.batch, proof), slot.digest)
-            slot = self._log.slots.get(self._ledger.slot + 1)
-        self.route(state.pool.release(state.now, self._ledger.slot))
+            slot = self._log.slots.get(self._decisions.slot + 1)
+        self.route(state.pool.release(state.now, self._decisions.slot))
 
     def recount(self, slot: Slot) -> None:
         """After a restart: its own durable votes count again."""

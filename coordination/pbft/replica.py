@@ -35,7 +35,7 @@ with the next `Status`, every 4 Delta.
 from typing import Any
 
 from actors.errors import ConfigurationError
-from coordination.ledger import Entry, Past, StateVote
+from coordination.decision_log import Entry, Past, StateVote
 from coordination.pbft.departure import Departure
 from coordination.pbft.execution import Execution
 from coordination.pbft.message import (
@@ -77,15 +77,11 @@ from coordination.protocol import (
     Setting,
     Tick,
 )
-from coordination.quorum import byzantine
 from coordination.request import Forward
 from coordination.signature import digest
 
 VOTES_A_STATUS = 32
 """For how many slots votes are sent again in answer to one status."""
-
-NEGLECT = 4
-"""A request passed over for so many checkpoints is neglected."""
 
 
 class Pbft(Protocol):
@@ -151,6 +147,9 @@ class Pbft(Protocol):
         state.now = event.now
         self._out.open()
         on_event(event)
+        if state.neglected:
+            state.neglected = False
+            self._departure.leave(state.view + 1)
         if state.saving:
             state.saving = False
             self._out.checkpoint(self._execution.compacted(self._lives))
@@ -170,7 +169,7 @@ class Pbft(Protocol):
 
     def _propose(self, event: Propose) -> None:
         state = self._state
-        made, refused = state.pool.submit(event.now, state.ledger.slot, event.commands)
+        made, refused = state.pool.submit(event.now, state.decisions.slot, event.commands)
         if refused:
             self._out.effects.rejected.append(Rejected(refused, self.leader))
         self._ordering.route(made)
@@ -189,13 +188,13 @@ class Pbft(Protocol):
 
     def _wake_at(self) -> float:
         state = self._state
-        waiting = state.pool.urgent > 0 or state.log.top > state.ledger.slot
+        waiting = state.pool.urgent > 0 or state.log.top > state.decisions.slot
         if state.active:
             if not waiting:
                 state.deadline = NEVER
             elif state.deadline == NEVER:
                 state.deadline = state.now + state.patience_s
-        busy = waiting or not state.active or state.heard > state.ledger.slot
+        busy = waiting or not state.active or state.heard > state.decisions.slot
         if busy is not self._busy:
             self._busy = busy
             self._status_at = NEVER
@@ -220,10 +219,10 @@ class Pbft(Protocol):
     def _status(self, ask: bool) -> Status:
         state = self._state
         batches = [
-            at for at, slot in state.log.slots.items() if slot.batch is not None and at > state.ledger.slot
+            at for at, slot in state.log.slots.items() if slot.batch is not None and at > state.decisions.slot
         ]
         return Status(
-            state.view, state.active, state.ledger.slot, state.stable.slot, ask, tuple(sorted(batches))
+            state.view, state.active, state.decisions.slot, state.stable.slot, ask, tuple(sorted(batches))
         )
 
     def _on_status(self, source: int, message: Status) -> None:
@@ -233,7 +232,7 @@ class Pbft(Protocol):
             return
         self._answered[source] = (state.now, message.slot)
         if message.ask:
-            past = state.ledger.since(message.slot)
+            past = state.decisions.since(message.slot)
             if past is not None:
                 self._out.send(source, past)
             if message.stable < state.stable.slot:
@@ -283,7 +282,7 @@ class Pbft(Protocol):
         state = self._state
         for record in event.records:
             if isinstance(record, Compacted):
-                state.ledger.install(record.summary, record.proof)
+                state.decisions.install(record.summary, record.proof)
                 self._out.effects.installed = Installed(record.summary.slot, record.summary.state)
                 self._out.effects.decided.clear()
                 for one in record.records:
@@ -316,7 +315,7 @@ class Pbft(Protocol):
                 state.stable = record
                 log.advance(record.slot)
             case Entry():
-                commands = state.ledger.append(record, digest(record.batch))
+                commands = state.decisions.append(record, digest(record.batch))
                 self._out.decide(record.slot, commands, record)
             case Accepted() if log.covers(record.slot):
                 slot = log.slot(record.slot)
@@ -345,5 +344,5 @@ PBFT = ProtocolKind(
         authenticators=lambda n: 2 * n * (n - 1),
         text="2n(n-1) messages, each with one signature; 3 delays",
     ),
-    quorums=byzantine,
+    recovery_delays=400,
 )

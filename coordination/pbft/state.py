@@ -7,8 +7,8 @@ Rules:
 from dataclasses import dataclass
 
 from actors.errors import ConfigurationError
+from coordination.decision_log import DecisionLog
 from coordination.early import Early
-from coordination.ledger import Ledger
 from coordination.outbox import Outbox
 from coordination.pbft.log import Log
 from coordination.pbft.message import NewView, Stable
@@ -64,11 +64,11 @@ class State:
         self.needed = self.quorum.needed
         self.f = (len(setting.members) - 1) // 3
         self.out = Outbox(setting)
-        self.ledger = Ledger()
+        self.decisions = DecisionLog()
         self.log = Log(2 * self.options.checkpoint)
         self.judge = Judge(setting.scheme, self.quorum, self.log.window)
         patience_s = self.options.patience * setting.delay_s
-        self.pool = RequestPool(setting, lambda: self.ledger.executed, patience_s, self.options.backlog)
+        self.pool = RequestPool(setting, lambda: self.decisions.executed, patience_s, self.options.backlog)
         self.early = Early(self.out.others, 4 * self.log.window)
         self.now = 0.0
         self.life = 0
@@ -85,6 +85,8 @@ class State:
         """Views left since the last slot was executed."""
         self.deadline = NEVER
         """When to leave the view."""
+        self.neglected = False
+        """The primary passes a request over: to be left at the end of this event."""
         self.saving = False
         """One record is to replace all: at the end of this event."""
 

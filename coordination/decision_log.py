@@ -81,7 +81,7 @@ def state_statement(slot: int, found: bytes) -> Statement:
     return "state", slot, found
 
 
-class Ledger:
+class DecisionLog:
     """Decided slots, in order, above an optional summary."""
 
     def __init__(self) -> None:
