@@ -17,7 +17,7 @@ PROCESSES = 3
 _START_S = 20.0
 
 # It runs in an interpreter of its own: pysyncobj brings no types, and must share no process with Ray.
-_PROGRAM = '''
+_PROGRAM = """
 import json, sys, threading, time
 from pysyncobj import SyncObj, SyncObjConf, replicated
 
@@ -31,7 +31,7 @@ class Log(SyncObj):
         self.count += 1
 
 address, partners, tuned, window, seconds, payload = json.loads(sys.argv[1])
-settings = dict(appendEntriesPeriod=0.001, autoTickPeriod=0.001, raftMinTimeout=0.4, raftMaxTimeout=1.4) if tuned else {}
+settings = dict(appendEntriesPeriod=0.001, autoTickPeriod=0.001) if tuned else {}
 log = Log(address, partners, SyncObjConf(dynamicMembershipChange=False, **settings))
 until = time.monotonic() + 15
 while log._getLeader() is None or not log.isReady():
@@ -66,10 +66,11 @@ time.sleep(seconds)
 rate = (done - first) / (time.perf_counter() - began)
 measured = sorted(latencies[from_index:])
 stop = True
-print(json.dumps({"rate": rate, "p50_s": measured[len(measured) // 2] if measured else None, "errors": errors}), flush=True)
+median = measured[len(measured) // 2] if measured else None
+print(json.dumps({"rate": rate, "p50_s": median, "errors": errors}), flush=True)
 time.sleep(0.2)
 import os; os._exit(0)
-'''
+"""
 
 
 def is_installed() -> bool:
@@ -85,7 +86,11 @@ def measure(*, tuned: bool, window: int, seconds: float, payload_bytes: int = 64
         addresses = [f"127.0.0.1:{port}" for port in _free_ports(PROCESSES)]
         processes = [
             subprocess.Popen(  # noqa: S603 - our own program, with our own arguments
-                [sys.executable, str(program), json.dumps([mine, others, tuned, window, seconds, payload_bytes])],
+                [
+                    sys.executable,
+                    str(program),
+                    json.dumps([mine, others, tuned, window, seconds, payload_bytes]),
+                ],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,

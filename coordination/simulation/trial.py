@@ -19,7 +19,7 @@ from coordination.catalogue import protocol_named
 from coordination.machine import are_commands
 from coordination.signature import Scheme, ed25519_schemes
 from coordination.simulation.clients import Clients, Load
-from coordination.simulation.fault import Calendar, faults_from
+from coordination.simulation.fault import Calendar, Crash, Partition, Pause, faults_from
 from coordination.simulation.latency import latency_from
 from coordination.simulation.ledger import Ledger
 from coordination.simulation.liar import liar_named
