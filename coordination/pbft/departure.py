@@ -3,7 +3,8 @@
 Rules (Castro and Liskov 1999, section 4.4 and 4.5.2):
 * Who leaves for a view votes in none before, and says so on disk first. Its view change says what may be decided.
 * f+1 replicas in later views take the others along, to the lowest of these views, time-out or not.
-* The time-out for a view's beginning runs once a quorum has left for it, so that replicas cut off do not run ahead.
+* The time-out for a view's beginning runs once a quorum has left for it or for a later one (what they said of it may be
+  lost), so that replicas cut off do not run ahead.
 * The primary of the view begins it with a quorum of view changes; its new view is checked by everybody.
 """
 
@@ -96,12 +97,12 @@ class Departure:
 
     def _begin_if_due(self) -> None:
         state = self._state
-        here = [one for _, one in sorted(self._changes.items()) if one.view == state.view]
-        if len(here) < state.needed:
-            return
-        if state.primary(state.view) == state.id and state.id in {one.signature.signer for one in here}:
-            self._begin(tuple(here))
-        elif state.deadline == NEVER:
+        left = [one for _, one in sorted(self._changes.items()) if one.view >= state.view]
+        here = tuple([one for one in left if one.view == state.view])
+        own = self.change
+        if len(here) >= state.needed and state.primary(state.view) == state.id and own in here:
+            self._begin(here)
+        elif len(left) >= state.needed and state.deadline == NEVER:
             state.deadline = state.now + state.patience_s
 
     def _begin(self, changes: tuple[ViewChange, ...]) -> None:

@@ -314,7 +314,7 @@ class Pbft(Protocol):
             case Stable():
                 state.stable = record
                 log.advance(record.slot)
-            case Entry():
+            case Entry() if record.slot == state.decisions.slot + 1:  # what does not follow is asked for again
                 commands = state.decisions.append(record, digest(record.batch))
                 self._out.decide(record.slot, commands, record)
             case Accepted() if log.covers(record.slot):
