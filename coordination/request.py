@@ -233,10 +233,16 @@ class RequestPool:
             fresh.popleft()
         return tuple(taken)
 
-    @property
-    def is_stocked(self) -> bool:
-        """Whether there is something to take, or may be."""
-        return bool(self._fresh)
+    def first(self) -> Batch:
+        """What has waited longest, as much as fits in a batch, for who proposes one batch at a time."""
+        found: list[Request] = []
+        count = 0
+        for waiting in self.waiting.values():
+            count += len(waiting.request.commands)
+            if found and count > self._batch:
+                break
+            found.append(waiting.request)
+        return tuple(found)
 
     def restock(self, besides: Iterable[Batch] = ()) -> None:
         """All that waits may be taken again, except what stands in these batches."""

@@ -4,11 +4,11 @@ Rules (Castro and Liskov 1999, section 4.3):
 * Slots are executed in order, each with the commit certificate that decided it.
 * Every `checkpoint` slots a replica signs its history. A quorum of such words is a stable checkpoint: the low watermark
   moves there, and votes below it are forgotten.
-* A replica that lags takes slots from one peer, certificate by certificate, or a summary that f+1 have signed.
-* A replica's word for a checkpoint or a state leaves only when the slots it stands for are durable.
+* A replica's word for a checkpoint leaves only when the slots it stands for are durable.
 """
 
-from coordination.decision_log import Entry, Past, StateVote, state_statement, vouches
+from coordination.catch_up import CatchUp
+from coordination.decision_log import Entry, Past
 from coordination.pbft.message import (
     Accepted,
     Checkpoint,
@@ -22,8 +22,8 @@ from coordination.pbft.message import (
     commit_statement,
 )
 from coordination.pbft.state import State
-from coordination.protocol import NEVER, Compact, Installed
-from coordination.signature import certificate, digest
+from coordination.protocol import NEVER
+from coordination.signature import certificate
 
 KEPT = 3
 """How many checkpoint words of one replica are kept: it can be no further ahead of the others than a window."""
@@ -38,6 +38,14 @@ class Execution:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self.catch_up = CatchUp(
+            state.setting,
+            state.out,
+            state.decisions,
+            state.pool,
+            append=self.append,
+            certified=self._is_decided,
+        )
         self._words: dict[int, dict[int, Checkpoint]] = {member: {} for member in state.members}
 
     def append(self, entry: Entry, found: bytes) -> None:
@@ -113,57 +121,18 @@ class Execution:
                 del words[slot]
         state.out.trace("stable", slot=stable.slot)
 
-    # --- The application's state ------------------------------------------------------------------------------
-
-    def on_compact(self, event: Compact) -> None:
-        """The application's state at a slot."""
-        state = self._state
-        vote = state.decisions.compact(event.slot, event.state)
-        if vote is None:
-            return
-        word = state.scheme.sign(state.id, state_statement(vote.slot, vote.digest))
-        vote = StateVote(vote.slot, vote.digest, word)
-        state.out.broadcast(vote, state.out.token)
-        state.out.hold(state.out.token, self._count_state, vote)
-
-    def on_state_vote(self, source: int, message: StateVote) -> None:
-        """Another replica's word for a state."""
-        word = message.signature
-        if word is None or not self._state.is_other(word) or message.slot <= self._state.decisions.base:
-            return
-        if self._state.scheme.verify(state_statement(message.slot, message.digest), word):
-            self._count_state(message)
-
-    def _count_state(self, vote: StateVote) -> None:
-        state = self._state
-        assert vote.signature is not None, "only signed votes are counted"
-        if state.decisions.vote(vote.signature.signer, vote, state.f + 1, state.scheme):
-            state.saving = True
-
     # --- Keeping up -------------------------------------------------------------------------------------------
 
     def on_past(self, source: int, message: Past) -> bool:
         """Slots that this replica lacks. Whether there was anything new in them."""
-        state = self._state
-        decisions = state.decisions
-        before = decisions.slot
-        summary = message.summary
-        if summary is not None and summary.slot > decisions.slot:
-            if not vouches(state.scheme, message, state.known, state.f + 1):
-                return False
-            decisions.install(summary, message.certificate)
-            state.out.effects.installed = Installed(summary.slot, summary.state)
-            state.pool.prune()
-            state.attempts = 0
-            state.saving = True
-        for entry in message.entries:
-            if entry.slot != decisions.slot + 1 or entry.certificate is None:
-                continue
-            found = digest(entry.batch)
-            if not state.judge.certified(commit_statement(entry.view, entry.slot, found), entry.certificate):
-                break
-            self.append(entry, found)
-        return decisions.slot > before
+        if not self.catch_up.on_past(message):
+            return False
+        self._state.attempts = 0
+        return True
+
+    def _is_decided(self, entry: Entry, found: bytes) -> bool:
+        statement = commit_statement(entry.view, entry.slot, found)
+        return entry.certificate is not None and self._state.judge.certified(statement, entry.certificate)
 
     def compacted(self, life: int) -> Compacted:
         """All that must survive, in one record."""

@@ -108,7 +108,7 @@ class Pbft(Protocol):
             Persisted: self._persisted,
             Propose: self._propose,
             Tick: self._tick,
-            Compact: self._execution.on_compact,
+            Compact: self._execution.catch_up.on_compact,
             Restore: self._restore,
         }
         self._messages: dict[type, Any] = {
@@ -118,7 +118,7 @@ class Pbft(Protocol):
             Forward: self._ordering.on_forward,
             Checkpoint: self._execution.on_checkpoint,
             Stable: self._execution.on_stable,
-            StateVote: self._execution.on_state_vote,
+            StateVote: self._execution.catch_up.on_state_vote,
             Past: self._on_past,
             ViewChange: self._departure.on_view_change,
             NewView: self._departure.on_new_view,
@@ -150,8 +150,8 @@ class Pbft(Protocol):
         if state.neglected:
             state.neglected = False
             self._departure.leave(state.view + 1)
-        if state.saving:
-            state.saving = False
+        if self._execution.catch_up.saving:
+            self._execution.catch_up.saving = False
             self._out.checkpoint(self._execution.compacted(self._lives))
         return self._out.close(self._wake_at())
 
@@ -314,7 +314,9 @@ class Pbft(Protocol):
             case Stable():
                 state.stable = record
                 log.advance(record.slot)
-            case Entry() if record.slot == state.decisions.slot + 1:  # what does not follow is asked for again
+            case Entry() if (
+                record.slot == state.decisions.slot + 1
+            ):  # what does not follow is asked for again
                 commands = state.decisions.append(record, digest(record.batch))
                 self._out.decide(record.slot, commands, record)
             case Accepted() if log.covers(record.slot):

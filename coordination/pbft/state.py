@@ -53,6 +53,7 @@ class State:
     """One replica's knowledge."""
 
     def __init__(self, setting: Setting) -> None:
+        self.setting = setting
         self.id = setting.id
         self.options: PbftOptions = options_from(PbftOptions, setting)
         self.members = setting.members
@@ -87,8 +88,6 @@ class State:
         """When to leave the view."""
         self.neglected = False
         """The primary passes a request over: to be left at the end of this event."""
-        self.saving = False
-        """One record is to replace all: at the end of this event."""
 
     def primary(self, view: int) -> int:
         """Who leads a view."""

@@ -315,7 +315,9 @@ class Simulation:
             if content == node.life:
                 node.scheduled_at = NEVER
                 if node.wake_at <= local + 1e-12 * abs(local):
-                    local = max(local, node.wake_at)  # what was lost in rounding must not come too early for ever
+                    local = max(
+                        local, node.wake_at
+                    )  # what was lost in rounding must not come too early for ever
                     node.wake_at = NEVER
                     self._handle(node, Tick(local))
                 else:
