@@ -7,6 +7,8 @@ Rules:
   agree on it, and it is a window a replica wide: memory is bounded.
 * The origin first asks the leader alone; a request that is late goes to everybody, and then everybody watches that it
   is executed (Castro and Liskov 1999, section 4.1, where the client does both).
+* A command that equals one that waits at the same origin is that one, asked for again: it is not queued twice. Clients
+  number their commands to tell them apart.
 * Who waits is bounded by the window of each origin and by `backlog` commands at the origin; beyond that, they are
   refused, which is a definite error.
 """
@@ -19,6 +21,8 @@ import msgspec
 
 from coordination.protocol import NEVER, Command, Setting, Wire
 from coordination.signature import Scheme, Signature, Statement, digest
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 WINDOW = 1024
 """How many requests of one origin may be under way at once."""
@@ -149,6 +153,8 @@ class RequestPool:
         self._patience_s = patience_s
         self._limit = backlog
         self._backlog: deque[Command] = deque()
+        self._own: set[bytes] = set()
+        """The commands that wait here, encoded."""
         self._serial = 0
         self._fresh: deque[Key] = deque()
         self._due: deque[tuple[float, Key]] = deque()
@@ -159,9 +165,17 @@ class RequestPool:
         """Takes commands of this replica's clients: the requests made of them, and the commands refused."""
         if not self._valid(commands):
             return (), commands
-        room = max(0, self._limit - len(self._backlog))
-        self._backlog.extend(commands[:room])
-        return self.release(now, slot), commands[room:]
+        refused: list[Command] = []
+        for command in commands:
+            encoded = _encoder.encode(command)
+            if encoded in self._own:
+                continue
+            if len(self._backlog) < self._limit:
+                self._own.add(encoded)
+                self._backlog.append(command)
+            else:
+                refused.append(command)
+        return self.release(now, slot), tuple(refused)
 
     def release(self, now: float, slot: int) -> Batch:
         """Makes requests of what waits, as far as the window goes."""
@@ -253,8 +267,11 @@ class RequestPool:
         """Forgets what was executed."""
         for request in batch:
             waiting = self.waiting.pop(request.key, None)
-            if waiting is not None and waiting.urgent:
-                self.urgent -= 1
+            if waiting is None:
+                continue
+            self.urgent -= waiting.urgent
+            if request.origin == self._id:
+                self._own.difference_update([_encoder.encode(one) for one in waiting.request.commands])
 
     def prune(self) -> None:
         """Forgets all that can no longer be executed, after many slots were skipped at once."""
