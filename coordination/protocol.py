@@ -26,6 +26,7 @@ import msgspec
 from actors.errors import ConfigurationError
 from coordination.quorum import QuorumSystem
 from coordination.signature import Scheme, TokenScheme
+from coordination.testimony import Reader
 
 NEVER = math.inf
 
@@ -261,6 +262,8 @@ class ProtocolKind:
     """The paper."""
     costs: Costs | None = None
     quorums: Callable[[tuple[int, ...]], QuorumSystem] | None = None
+    reader: Callable[[], Reader] | None = None
+    """Of a Byzantine protocol: what its messages testify, for the checker (`coordination.byzantine_checker`)."""
 
     def withstands(self, n: int) -> int:
         """The most faulty replicas that n can have."""
