@@ -1,0 +1,605 @@
+"""A replica of a chained protocol: proposals, votes, views and commits, with the protocol's own rules plugged in.
+
+Rules:
+* A leader proposes one block a view, on the highest certificate it knows, if there is work: commands wait, or known
+  blocks with commands are not committed yet (empty blocks push them through). Once that is done the chain is quiet:
+  the leader tells the last certificate, and no view changes and no timer runs until new commands come. Only a `Ping`
+  is sent to one other replica after each `heartbeat` delays of silence, so that who missed the end learns of it.
+* After a timeout certificate the next leader proposes in any case, as that is how the others learn that its view began.
+* What a vote or a timeout promises is a record that comes before it, and so is the block: after a restart the replica
+  votes for nothing else in that view, and knows what it locked. It counts its own vote only when it could be sent.
+* A certificate is taken from whatever message brings it. Blocks below it that are missing are fetched.
+* Commands go to the leader, and to each next leader until they stand in a block; when the wait for a decision ends in
+  vain they go to all, so that all wait for them (as PBFT's clients do).
+
+What the rules of a protocol say (`Rules`): for which block a replica may vote, what it locks by that, how many
+certified blocks in consecutive views commit the first, and whether timeouts go to the next leader or to all.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from typing import Protocol as TypingProtocol
+
+from coordination.chain.block import (
+    GENESIS_QC,
+    MESSAGES,
+    QC,
+    TC,
+    Block,
+    Blocks,
+    Bundle,
+    Fetch,
+    Forward,
+    Life,
+    Notice,
+    Ping,
+    Proposal,
+    Timeout,
+    Vote,
+    propose_statement,
+    timeout_statement,
+    vote_statement,
+)
+from coordination.chain.catching_up import Fetcher, is_chain
+from coordination.chain.mempool import Mempool
+from coordination.chain.pacemaker import Pacemaker, is_signed
+from coordination.chain.tally import Tally
+from coordination.chain.tree import Tree
+from coordination.protocol import (
+    Command,
+    Decided,
+    Effects,
+    Event,
+    Evidence,
+    Persisted,
+    Propose,
+    Protocol,
+    Receive,
+    Rejected,
+    Restore,
+    Setting,
+    Tick,
+    Trace,
+    Wire,
+    options_from,
+)
+from coordination.quorum import byzantine
+from coordination.signature import certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of a chained protocol. Times are multiples of `Setting.delay_s`."""
+
+    span: int = 0
+    """Views in a row under one leader; 0: as many as let it commit by itself (see `pacemaker`)."""
+    patience: float = 4.0
+    """How long to wait in a view: a proposal, its votes and the next proposal are 3 delays."""
+    doublings: int = 4
+    """How often the wait may double."""
+    heartbeat: float = 20.0
+    """After how much silence to ask another replica for news; 0: never."""
+    capacity: int = 100_000
+    """Most commands that wait here: own ones, and others'."""
+
+
+class Rules(TypingProtocol):
+    """What tells one chained protocol from another. Without state."""
+
+    chain: int
+    """So many certified blocks in consecutive views commit the first."""
+    all_to_all: bool
+    """Whether the first timeouts of a view go to all, not to the next leader alone."""
+
+    def may_vote(self, tree: Tree, lock: QC, block: Block, tc: TC | None, entered: int) -> bool:
+        """Whether a replica with this lock may vote for a block in its view, whose parent is in the tree.
+
+        `entered` is the view that follows `tc`; 0 without one.
+        """
+
+    def locks(self, tree: Tree, block: Block) -> QC:
+        """What a vote for this block locks."""
+
+
+class ChainReplica(Protocol):
+    """A replica of a chained protocol with these rules."""
+
+    wire = MESSAGES
+
+    def __init__(self, setting: Setting, rules: Rules) -> None:
+        options: Options = options_from(Options, setting)
+        self.id = setting.id
+        self.setting = setting
+        self.rules = rules
+        self.quorum = byzantine(setting.members)
+        self.tree = Tree()
+        self.high = GENESIS_QC
+        """The highest certificate known."""
+        self.lock = GENESIS_QC
+        self.voted = 0
+        """The last view in which it voted or gave up."""
+        self.pace = Pacemaker(
+            self.quorum,
+            span=options.span or rules.chain + 1,
+            wait_s=options.patience * setting.delay_s,
+            doublings=options.doublings,
+        )
+        self.pool = Mempool(setting.id, len(setting.members), batch=setting.batch, capacity=options.capacity)
+        self._fetcher = Fetcher(setting.id, self.tree, wait_s=3 * setting.delay_s, batch=setting.batch)
+        self._options = options
+        self._others = tuple(member for member in setting.members if member != setting.id)
+        self._f = len(setting.members) - self.quorum.needed
+        self._votes: Tally[tuple[int, bytes], Vote] = Tally()
+        self._seen: dict[int, Proposal] = {}
+        self._waiting: Proposal | None = None
+        self._timeout: Timeout | None = None
+        self._proposed = 0
+        self._told = 0
+        self._accused: set[int] = set()
+        self._quiet_until = 0.0
+        self._asked = 0
+        self._now = 0.0
+        self._token = 0
+        self._own: deque[tuple[int, Vote | Timeout]] = deque()
+        self._out = Effects()
+        self._events: dict[type[Any], Callable[[Any], None]] = {
+            Receive: self._receive,
+            Tick: self._tick,
+            Propose: self._propose_commands,
+            Persisted: self._persisted,
+            Restore: self._restore,
+        }
+        self._messages: dict[type[Any], Callable[[int, Any], None]] = {
+            Proposal: self._on_proposal,
+            Vote: self._on_vote,
+            Timeout: self._on_timeout,
+            Notice: self._on_notice,
+            Ping: self._on_ping,
+            Forward: self._on_forward,
+            Fetch: self._on_fetch,
+            Blocks: self._on_blocks,
+        }
+
+    @property
+    def leader(self) -> int | None:
+        """Of the present view."""
+        return self.pace.leader(self.pace.view)
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self.tree.unsettled or self.pool)
+
+    def handle(self, event: Event) -> Effects:
+        """See `Protocol`."""
+        out = self._out = Effects()
+        self._now = event.now
+        take = self._events.get(type(event))
+        if take is not None:
+            take(event)
+        busy = self._busy
+        wake = min(self.pace.attend(event.now, busy), self._fetcher.deadline)
+        if not busy and self._options.heartbeat:
+            wake = min(wake, self._quiet_until)
+        out.wake_at = wake
+        return out
+
+    # --- Effects --------------------------------------------------------------------------------------------------
+
+    def _persist(self, record: Wire) -> int:
+        """Adds a record. The token after which what it promises may be sent."""
+        out = self._out
+        if not out.token:
+            self._token += 1
+            out.token = self._token
+        out.records.append(record)
+        return out.token
+
+    def _broadcast(self, message: Wire, token: int = 0) -> None:
+        self._out.sends.extend([(other, message, token) for other in self._others])
+
+    def _send(self, to: tuple[int, Wire] | None) -> None:
+        if to is not None:
+            self._out.sends.append((to[0], to[1], 0))
+
+    def _accuse(self, culprit: int, first: Wire, second: Wire) -> None:
+        if culprit not in self._accused:
+            self._accused.add(culprit)
+            self._out.evidence.append(Evidence(culprit, first, second))
+
+    def _trace(self, name: str, **details: Any) -> None:
+        if self.setting.trace:
+            self._out.trace.append(Trace(name, details))
+
+    # --- Events ---------------------------------------------------------------------------------------------------
+
+    def _receive(self, event: Receive) -> None:
+        take = self._messages.get(type(event.message))
+        if take is not None:
+            take(event.source, event.message)
+
+    def _persisted(self, event: Persisted) -> None:
+        while self._own and self._own[0][0] <= event.token:
+            self._messages[type(self._own[0][1])](self.id, self._own.popleft()[1])
+
+    def _propose_commands(self, event: Propose) -> None:
+        commands = event.commands
+        if not commands:
+            return
+        if not self.setting.valid(commands) or not self.pool.offer(commands):
+            self._out.rejected.append(Rejected(commands))
+            return
+        self._hand_over()
+
+    def _tick(self, event: Tick) -> None:
+        now = event.now
+        if self._fetcher.deadline <= now:
+            self._send(self._fetcher.retry(now))
+        if self.pace.deadline <= now:
+            self._give_up()
+        if not self._busy and self._options.heartbeat and self._quiet_until <= now:
+            self._heard()
+            self._asked += 1
+            peer = self._others[(self.id + self._asked) % len(self._others)] if self._others else self.id
+            self._send((peer, Ping(self.pace.view, self.high.view)))
+
+    def _heard(self) -> None:
+        self._quiet_until = self._now + self._options.heartbeat * self.setting.delay_s
+
+    def _restore(self, event: Restore) -> None:
+        """Goes through what is durable again; every effect of it but the decisions was had in an earlier life."""
+        lives = 0
+        view = 1
+        for record in event.records:
+            kind = type(record)
+            if kind is Block:
+                self._learn(record)
+                if record.proposer == self.id:
+                    self._proposed = max(self._proposed, record.view)
+            elif kind is Vote:
+                self.voted = max(self.voted, record.view)
+                block = self.tree.get(record.digest)
+                if block is not None:
+                    self._lock_by(block)
+            elif kind is Timeout:
+                self.voted = max(self.voted, record.view)
+                self._timeout = record
+                self._note_high(record.high)
+            elif kind is TC and (self.pace.tc is None or record.view > self.pace.tc.view):
+                self.pace.tc = record
+                view = max(view, self.pace.after_timeout(record.view))
+            elif kind is Life:
+                lives += 1
+        self.pace.enter(max(view, self.voted, self.high.view + 1))
+        self.pool.begin_life(lives)
+        self._out.records.clear()
+        self._persist(Life())
+        self._quiet_until = self._now
+        if not lives:
+            self._heard()
+
+    # --- Commands -------------------------------------------------------------------------------------------------
+
+    def _hand_over(self) -> None:
+        """Lets the leader know of own commands."""
+        leader = self.pace.leader(self.pace.view)
+        if leader == self.id:
+            self._propose()
+            return
+        bundles = self.pool.untold(leader, self.tree.uncommitted(self.high.digest))
+        if bundles:
+            # Serials of this life must be its alone: nothing leaves before its beginning is on record.
+            self._out.sends.append((leader, Forward(bundles), 1))
+
+    def _on_forward(self, source: int, message: Forward) -> None:
+        valid = self.setting.valid
+        fresh = [bundle for bundle in message.bundles if valid(bundle.commands)]
+        if sum(self.pool.hear(source, bundle) for bundle in fresh):
+            self._propose()
+
+    # --- Proposals and votes --------------------------------------------------------------------------------------
+
+    def _propose(self) -> None:
+        """Proposes, if this replica leads, has not yet, may, and there is work."""
+        view = self.pace.view
+        if self._proposed >= view or self.pace.leader(view) != self.id or self.voted >= view:
+            return
+        entry = None if self.high.view == view - 1 else self.pace.entry
+        parent = self.tree.get(self.high.digest)
+        if parent is None or (entry is None and self.high.view != view - 1):
+            return
+        if entry is None and not self._busy:
+            self._tell()
+            return
+        chain = self.tree.uncommitted(parent.digest)
+        block = Block(view, parent.height + 1, self.id, self.high, self._choose(chain))
+        self._proposed = view
+        if not self._learn(block):
+            return
+        proposal = Proposal(
+            block, self.setting.scheme.sign(self.id, propose_statement(view, block.digest)), entry
+        )
+        self._seen[view] = proposal
+        self._broadcast(proposal, self._out.token)
+        self._trace("propose", view=view, height=block.height, commands=len(block.commands))
+        self._vote(proposal)
+
+    def _choose(self, chain: list[Block]) -> tuple[Bundle, ...]:
+        """Bundles for the next block: a valid batch. What is not valid even alone is dropped."""
+        bundles = self.pool.take(chain)
+        if not bundles or self.setting.valid(_commands(bundles)):
+            return bundles
+        for bundle in bundles:
+            if self.setting.valid(bundle.commands):
+                return (bundle,)
+            self.pool.drop((bundle,))
+            if bundle.origin == self.id:
+                self._out.rejected.append(Rejected(bundle.commands))
+        return ()
+
+    def _tell(self) -> None:
+        """The chain goes quiet: the others must learn of the last certificate, which no proposal will bring."""
+        if self.high.view > self._told:
+            self._told = self.high.view
+            self._broadcast(Notice(self.high, self.pace.entry))
+
+    def _on_proposal(self, source: int, proposal: Proposal) -> None:
+        block, tc = proposal.block, proposal.tc
+        view, justify = block.view, block.justify
+        if view <= self.tree.committed.view or (view < self.pace.view and block.digest in self.tree):
+            return
+        if block.proposer != self.pace.leader(view) or proposal.signature.signer != block.proposer:
+            return
+        if justify.view != view - 1 and (tc is None or self.pace.after_timeout(tc.view) != view):
+            return
+        scheme = self.setting.scheme
+        if not scheme.verify(propose_statement(view, block.digest), proposal.signature):
+            return
+        if not justify.holds(scheme, self.quorum) or not (tc is None or tc.holds(scheme, self.quorum)):
+            return
+        self._heard()
+        first = self._seen.setdefault(view, proposal)
+        if first.block.digest != block.digest:
+            self._accuse(block.proposer, first, proposal)
+        if tc is not None:
+            self._enter_by(tc)
+        self._see(justify, source)
+        if block.parent not in self.tree:
+            self._send(self._fetcher.want(justify, source, self._now))
+            if self._waiting is None or view > self._waiting.block.view:
+                self._waiting = proposal
+            return
+        if self._learn(block):
+            self._vote(proposal)
+
+    def _vote(self, proposal: Proposal) -> None:
+        """Votes for a known block, if the rules allow it."""
+        block, tc = proposal.block, proposal.tc
+        view = block.view
+        if view != self.pace.view or view <= self.voted:
+            return
+        entered = 0 if tc is None else self.pace.after_timeout(tc.view)
+        if not self.rules.may_vote(self.tree, self.lock, block, tc, entered):
+            return
+        if block.bundles and not self._acceptable(block):
+            return
+        vote = Vote(view, block.digest, self.setting.scheme.sign(self.id, vote_statement(view, block.digest)))
+        self.voted = view
+        self._lock_by(block)
+        self._give(self.pace.leader(view + 1), vote, self._persist(vote))
+
+    def _acceptable(self, block: Block) -> bool:
+        """Whether its commands may be decided: a batch at most, of members' clients, new to the chain, and valid."""
+        return (
+            len(block.commands) <= self.setting.batch
+            and block.origins <= set(self.setting.members)
+            and not self.pool.repeats(block, self.tree.uncommitted(block.parent))
+            and self.setting.valid(block.commands)
+        )
+
+    def _lock_by(self, block: Block) -> None:
+        lock = self.rules.locks(self.tree, block)
+        if lock.view > self.lock.view:
+            self.lock = lock
+
+    def _give(self, to: int, message: Vote | Timeout, token: int) -> None:
+        """Sends a vote or a timeout after its record; to itself when that is durable."""
+        if to == self.id:
+            self._own.append((token, message))
+        else:
+            self._out.sends.append((to, message, token))
+
+    def _on_vote(self, source: int, vote: Vote) -> None:
+        view, signer = vote.view, vote.signature.signer
+        if (
+            view <= self.high.view
+            or self.pace.leader(view + 1) != self.id
+            or signer not in self.quorum.members
+        ):
+            return
+        if not self.setting.scheme.verify(vote_statement(view, vote.digest), vote.signature):
+            return
+        before = self._votes.at(signer, view)
+        if before is not None and before.digest != vote.digest:
+            self._accuse(signer, before, vote)
+            return
+        votes = self._votes.add(signer, view, (view, vote.digest), vote)
+        if len(votes) >= self.quorum.needed:
+            signed = certificate(self.setting.scheme, [one.signature for one in votes.values()])
+            self._see(QC(view, vote.digest, signed), signer)
+
+    # --- Certificates and commits ---------------------------------------------------------------------------------
+
+    def _see(self, qc: QC, source: int) -> None:
+        """Takes a checked certificate: higher, maybe; committing, maybe; ending the view, maybe."""
+        if qc.view <= self.high.view:
+            return
+        self._note_high(qc)
+        if qc.digest in self.tree:
+            self._commit_by(qc)
+        else:
+            self._send(self._fetcher.want(qc, source, self._now))
+        self._enter(qc.view + 1)
+
+    def _note_high(self, qc: QC) -> None:
+        if qc.view > self.high.view:
+            self.high = qc
+
+    def _learn(self, block: Block) -> bool:
+        """Adds a block whose parent is known and certified by its `justify`. Whether it is in the tree now."""
+        tree = self.tree
+        if block.digest in tree:
+            return True
+        if tree.full or not tree.insert(block):
+            return False
+        self._persist(block)
+        self._note_high(block.justify)
+        self._commit_by(block.justify)
+        return block.digest in tree
+
+    def _commit_by(self, qc: QC) -> None:
+        """Commits what this certificate of a known block completes."""
+        head = self.tree.run(qc, self.rules.chain)
+        if head is None or head.height <= self.tree.committed.height:
+            return
+        for block in self.tree.commit(head):
+            self.pool.settle(block)
+            self._out.decided.append(Decided(block.height, block.commands, qc))
+        self.pace.progress()
+        committed = self.tree.committed.view
+        for view in [view for view in self._seen if view <= committed]:
+            del self._seen[view]
+
+    # --- Views ----------------------------------------------------------------------------------------------------
+
+    def _enter(self, view: int) -> None:
+        if view <= self.pace.view:
+            return
+        before = self.pace.leader(self.pace.view)
+        self.pace.enter(view)
+        leader = self.pace.leader(view)
+        if leader == self.id:
+            self._propose()
+        elif leader != before and self.pool:
+            self._hand_over()
+
+    def _enter_by(self, tc: TC) -> None:
+        """Takes a checked timeout certificate."""
+        if self.pace.tc is None or tc.view > self.pace.tc.view:
+            self.pace.tc = tc
+            self._persist(tc)
+            self._enter(self.pace.after_timeout(tc.view))
+
+    def _give_up(self) -> None:
+        """The wait in this view has ended: no vote in it any more, and a timeout to the next leader, later to all."""
+        view = self.pace.view
+        self.pace.strike(self._now)
+        timeout = self._timeout
+        if timeout is None or timeout.view != view:
+            signature = self.setting.scheme.sign(self.id, timeout_statement(view, self.high.view))
+            timeout = self._timeout = Timeout(view, self.high, signature, self.pace.entry)
+            self.voted = max(self.voted, view)
+            self._persist(timeout)
+        self._trace("timeout", view=view, attempts=self.pace.attempts)
+        token = self._out.token
+        first = self.pace.attempts == 1
+        if first and not self.rules.all_to_all:
+            self._give(self.pace.leader(self.pace.after_timeout(view)), timeout, token)
+        else:
+            self._broadcast(timeout, token)
+            self._own.append((token, timeout))
+        self._spread(first)
+
+    def _spread(self, first: bool) -> None:
+        """Tells all of own commands; the next time of whatever waits, for messages may have been lost."""
+        chain = self.tree.uncommitted(self.high.digest)
+        if first:
+            for other in self._others:
+                bundles = self.pool.untold(other, chain)
+                if bundles:
+                    self._out.sends.append((other, Forward(bundles), 1))
+            return
+        bundles = self.pool.oldest() or tuple(
+            bundle for block in self.tree.pending for bundle in block.bundles
+        )
+        if bundles:
+            self._broadcast(Forward(bundles), 1)
+
+    def _on_timeout(self, source: int, timeout: Timeout) -> None:
+        view, signer = timeout.view, timeout.signature.signer
+        if view < self.pace.view:
+            self._inform(source)
+            return
+        if signer not in self.quorum.members or self.pace.knows(signer, view):
+            return
+        if not is_signed(timeout, self.setting.scheme) or not self._take(timeout.high, timeout.tc, source):
+            return
+        if view != self.pace.view:
+            return
+        if not self._busy and timeout.high.view < self.high.view:
+            self._inform(source)
+        count = self.pace.count(timeout)
+        if count > self._f and (self._timeout is None or self._timeout.view < view):
+            self._give_up()
+        if count >= self.quorum.needed:
+            tc = self.pace.certify(view, self.setting.scheme)
+            if tc is not None:
+                self._enter_by(tc)
+
+    def _take(self, high: QC, tc: TC | None, source: int) -> bool:
+        """Takes certificates that came with a message, if they hold."""
+        scheme = self.setting.scheme
+        if not high.holds(scheme, self.quorum) or not (tc is None or tc.holds(scheme, self.quorum)):
+            return False
+        self._see(high, source)
+        if tc is not None:
+            self._enter_by(tc)
+        return True
+
+    def _inform(self, replica: int) -> None:
+        if replica != self.id:
+            self._send((replica, Notice(self.high, self.pace.entry)))
+
+    def _on_notice(self, source: int, notice: Notice) -> None:
+        if self._take(notice.high, notice.tc, source):
+            self._told = max(self._told, notice.high.view)
+            self._heard()
+
+    def _on_ping(self, source: int, ping: Ping) -> None:
+        if ping.view < self.pace.view or ping.high < self.high.view:
+            self._inform(source)
+
+    # --- Catching up ----------------------------------------------------------------------------------------------
+
+    def _on_fetch(self, source: int, request: Fetch) -> None:
+        answer = self._fetcher.answer(request)
+        if answer is not None:
+            self._send((source, answer))
+
+    def _on_blocks(self, source: int, answer: Blocks) -> None:
+        goal = self._fetcher.goal
+        if goal is None or not is_chain(answer, goal, self.setting.scheme, self.quorum):
+            return
+        for block in answer.blocks:
+            self._learn(block)
+        last = answer.blocks[-1]
+        if last.digest not in self.tree and last.height > self.tree.committed.height:
+            return
+        self._send(self._fetcher.more(source, last, self._now))
+        if self._fetcher.goal is None:
+            self._caught_up()
+
+    def _caught_up(self) -> None:
+        if self.high.digest in self.tree:
+            self._commit_by(self.high)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and waiting.block.parent in self.tree and self._learn(waiting.block):
+            self._vote(waiting)
+        self._propose()
+
+
+def _commands(bundles: tuple[Bundle, ...]) -> tuple[Command, ...]:
+    return tuple(command for bundle in bundles for command in bundle.commands)
