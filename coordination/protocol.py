@@ -189,6 +189,11 @@ class Effects(msgspec.Struct, gc=False):
 # --- Protocols --------------------------------------------------------------------------------------------------
 
 
+def everything(commands: tuple[Command, ...]) -> bool:
+    """The validity of those who have no objections."""
+    return True
+
+
 @dataclass(frozen=True)
 class Setting:
     """What a replica is told when it is made."""
@@ -201,7 +206,7 @@ class Setting:
     """How long a message takes at most when all is well (Delta): the protocol's time-outs are multiples of it."""
     scheme: Scheme = field(default_factory=TokenScheme)
     """Signs for this replica alone and checks the others; only Byzantine protocols use it."""
-    valid: Callable[[tuple[Command, ...]], bool] = lambda commands: True
+    valid: Callable[[tuple[Command, ...]], bool] = everything
     """External validity: may this batch be decided? Pure, and the same everywhere."""
     batch: int = 1000
     """Most commands in one message or block."""
@@ -215,6 +220,8 @@ class Protocol(ABC):
 
     wire: ClassVar[tuple[type[Wire], ...]] = ()
     """All types of its messages: what `Codec` can decode."""
+    records: ClassVar[tuple[type[Wire], ...]] = ()
+    """All types of its records; `Codec` can decode them too."""
 
     id: int
 
@@ -262,6 +269,9 @@ class ProtocolKind:
     """The paper."""
     costs: Costs | None = None
     quorums: Callable[[tuple[int, ...]], QuorumSystem] | None = None
+    """Which of its members decide."""
+    recovery_delays: int = 1000
+    """When everything has healed and at most f are faulty, a command is decided within so many times `delay_s`."""
     reader: Callable[[], Reader] | None = None
     """Of a Byzantine protocol: what its messages testify, for the checker (`coordination.byzantine_checker`)."""
 
@@ -291,7 +301,7 @@ class Codec:
         if not protocol.wire:
             raise ConfigurationError(f"{protocol.__name__} names no messages. List them in its `wire`.")
         union: Any = protocol.wire[0]
-        for other in protocol.wire[1:]:
+        for other in (*protocol.wire[1:], *protocol.records):
             union = union | other
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(union)
