@@ -28,6 +28,7 @@ Source: Yin, Malkhi, Reiter, Gueta, Abraham, "HotStuff: BFT consensus with linea
 """
 
 from coordination.chain.block import QC, TC, Block
+from coordination.chain.reader import ChainReader, Locking
 from coordination.chain.replica import ChainReplica
 from coordination.chain.tree import Tree
 from coordination.protocol import Costs, ProtocolKind, Setting
@@ -71,4 +72,5 @@ HOTSTUFF = ProtocolKind(
         text="2(n-1) messages, 3(n-1) authenticators a block; view change n-1",
     ),
     quorums=byzantine,
+    reader=lambda: ChainReader(Locking.PARENT),
 )

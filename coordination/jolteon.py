@@ -1,8 +1,8 @@
 """Jolteon: HotStuff with two chains. One round of votes fewer, for a view change of all to all.
 
 Rules:
-* Vote once a view, for a block whose certificate is of the view before; or which comes with a timeout certificate of the
-  view before, and whose certificate is at least as high as the highest that the timeouts name.
+* Vote once a view, for a block whose certificate is of the view before; or which comes with a timeout certificate of
+  the view before, and whose certificate is at least as high as the highest that the timeouts name.
 * Commit b when b <- b' are certified in consecutive views (a two-chain). Then n - f replicas, f + 1 of them correct,
   have the certificate of b, and say so in their timeouts, so that any block after a timeout extends b.
 * A timeout goes to all, is signed with the view of the highest certificate that its signer has, and a correct replica
@@ -24,6 +24,7 @@ with asynchronous fallback", FC 2022 (arXiv 2106.10362), section 4.
 """
 
 from coordination.chain.block import QC, TC, Block
+from coordination.chain.reader import ChainReader, Locking
 from coordination.chain.replica import ChainReplica
 from coordination.chain.tree import Tree
 from coordination.protocol import Costs, ProtocolKind, Setting
@@ -67,4 +68,5 @@ JOLTEON = ProtocolKind(
         text="2(n-1) messages, 3(n-1) authenticators a block; view change n(n-1)",
     ),
     quorums=byzantine,
+    reader=lambda: ChainReader(Locking.TIMEOUTS),
 )

@@ -260,3 +260,4 @@ GENESIS = Block(0, 0, -1, NOBODY, ())
 GENESIS_QC = QC(0, GENESIS.digest, Certificate(()))
 
 MESSAGES: tuple[type[Wire], ...] = (Proposal, Vote, Timeout, Notice, Ping, Forward, Fetch, Blocks)
+RECORDS: tuple[type[Wire], ...] = (Life, Block, TC)

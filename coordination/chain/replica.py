@@ -25,6 +25,7 @@ from coordination.chain.block import (
     GENESIS_QC,
     MESSAGES,
     QC,
+    RECORDS,
     TC,
     Block,
     Blocks,
@@ -109,6 +110,7 @@ class ChainReplica(Protocol):
     """A replica of a chained protocol with these rules."""
 
     wire = MESSAGES
+    records = RECORDS
 
     def __init__(self, setting: Setting, rules: Rules) -> None:
         options: Options = options_from(Options, setting)
