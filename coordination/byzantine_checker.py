@@ -4,7 +4,9 @@ Rules, for honest replicas, across all their lives:
 * Agreement, order without gaps, external validity: by the `Ledger`.
 * No double vote: one digest at most for each ballot. A promise counts from when it is durable, or seen by anybody.
 * One certificate: two valid certificates for different digests at one ballot never exist, whoever made them.
-* The locking rule: no word whose base does not stand against what the signer locked by an earlier word.
+* No certificate beside a decision: whatever is certified at a higher rank than a decision builds on that one.
+* The locking rule: no word whose base does not stand against what the signer locked by an earlier word. And words are
+  given in their order.
 * Accountability: if agreement or the one certificate breaks, the signed words that went around convict f + 1 replicas
   at least; and an honest replica is never convicted.
 
@@ -33,7 +35,7 @@ from coordination.protocol import (
 from coordination.quorum import byzantine
 from coordination.signature import Scheme, TokenScheme, certifies
 from coordination.simulation.ledger import Ledger
-from coordination.testimony import Ballot, Certified, Reader, Word, conflict, stands, word_of
+from coordination.testimony import Ballot, Certified, Reader, Stance, Word, conflict, stands, word_of
 
 Proof = tuple[Word, Word]
 """Two words of one signer that no correct replica gives both."""
@@ -98,6 +100,10 @@ class ByzantineChecker:
         """Words beside the first of their signer and ballot: proofs."""
         self._locks: dict[tuple[int, int], Word] = {}
         self._certified: dict[Ballot, Certified] = {}
+        self._beside: list[Certified] = []
+        """Certificates of higher rank than the last decision that was compared."""
+        self._decision: Stance | None = None
+        self._last: dict[int, Word] = {}
         self._durable: dict[int, int] = {}
         self._promised: dict[int, list[tuple[int, Word]]] = {}
         """Words of each replica that wait for a token."""
@@ -127,6 +133,8 @@ class ByzantineChecker:
                 self._ledger.observe(now, replica, protocol, event, effects)
             except SafetyViolation as violation:
                 raise self._blamed(violation) from None
+            if effects.decided:
+                self._decide(now, replica, self._reader.decision(protocol))
 
     def finish(self) -> None:
         """See `Checker`: no honest replica stands convicted by all that was seen."""
@@ -195,6 +203,12 @@ class ByzantineChecker:
                 facts = {"ballot": word.ballot, "first": first.digest.hex(), "second": word.digest.hex()}
                 raise violated("no double vote", now, signer, **facts)
             self._more.append(word)
+        if signer in self.honest and word.order:
+            last = self._last.setdefault(signer, word)
+            if word.order < last.order:
+                facts = {"ballot": word.ballot, "after": last.ballot}
+                raise violated("words are given in their order", now, signer, **facts)
+            self._last[signer] = word
         place = (signer, word.scope)
         locker = self._locks.get(place)
         if signer in self.honest and locker is not None and locker.locks is not None:
@@ -231,6 +245,27 @@ class ByzantineChecker:
                     second=word.digest.hex(),
                 )
             )
+
+        if first is found and found.rests is not None:
+            self._beside.append(found)
+            self._compare(now, replica, found)
+
+    def _decide(self, now: float, replica: int, decision: Stance | None) -> None:
+        """Compares a new highest decision with the certificates above it."""
+        if decision is None or (self._decision is not None and decision.rank <= self._decision.rank):
+            return
+        self._decision = decision
+        self._beside = [found for found in self._beside if found.word.order[0] > decision.rank]
+        for found in self._beside:
+            self._compare(now, replica, found)
+
+    def _compare(self, now: float, replica: int, found: Certified) -> None:
+        decision, rests = self._decision, found.rests
+        if decision is None or rests is None or found.word.order[0] <= decision.rank:
+            return
+        if not stands(rests, decision):
+            facts = {"ballot": found.word.ballot, "rests": rests, "decided": decision}
+            raise self._blamed(violated("no certificate beside a decision", now, replica, **facts))
 
     def _blamed(self, violation: SafetyViolation) -> SafetyViolation:
         """The violation with those whom the words convict; or what is worse, too few, or an honest one."""

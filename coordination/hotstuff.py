@@ -41,7 +41,7 @@ class HotStuffRules:
     chain = 3
     all_to_all = False
 
-    def may_vote(self, tree: Tree, lock: QC, block: Block, tc: TC | None, entered: int) -> bool:
+    def may_vote(self, tree: Tree, lock: QC, block: Block, tc: TC | None) -> bool:
         """The paper's safeNode."""
         return block.justify.view > lock.view or tree.extends(block, lock.digest)
 
@@ -50,6 +50,10 @@ class HotStuffRules:
         parent = tree.get(block.parent)
         assert parent is not None
         return parent.justify
+
+    def committed(self, tree: Tree, certificate: QC) -> Block | None:
+        """The head of the chain that this certificate completes."""
+        return tree.run(certificate, self.chain)
 
 
 def make(setting: Setting) -> ChainReplica:

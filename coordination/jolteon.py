@@ -37,15 +37,19 @@ class JolteonRules:
     chain = 2
     all_to_all = True
 
-    def may_vote(self, tree: Tree, lock: QC, block: Block, tc: TC | None, entered: int) -> bool:
+    def may_vote(self, tree: Tree, lock: QC, block: Block, tc: TC | None) -> bool:
         """The paper's two cases; the lock is not asked, since timeouts name it."""
         if block.justify.view == block.view - 1:
             return True
-        return tc is not None and entered == block.view and block.justify.view >= tc.high
+        return tc is not None and tc.view == block.view - 1 and block.justify.view >= tc.high
 
     def locks(self, tree: Tree, block: Block) -> QC:
         """The certificate that the block carries."""
         return block.justify
+
+    def committed(self, tree: Tree, certificate: QC) -> Block | None:
+        """The head of the chain that this certificate completes."""
+        return tree.run(certificate, self.chain)
 
 
 def make(setting: Setting) -> ChainReplica:

@@ -8,6 +8,8 @@ Rules:
 * A word may also say what its signer thereby *locks* (a stance: a rank, that is a view, and a digest) and on what
   stance it is *based*. A correct replica never gives a word whose base lies below an earlier lock: its base has a
   higher rank, or the same rank and digest. That is the locking rule, and its breach, two signed words, is a proof too.
+* Words that have an order are given in that order: who says something later, a timeout of a later view, say, does not
+  go back.
 
 How a protocol plugs in: write a `Reader` and name it in the `ProtocolKind` (`reader=...`). `words` and `certified`
 say what a message holds, its certificates' words not among the `words` (the checker takes a certificate apart itself).
@@ -56,6 +58,8 @@ class Certified(msgspec.Struct, frozen=True, gc=False):
 
     word: Word
     certificate: Certificate
+    rests: Stance | None = None
+    """What the certified digest builds on, if a certificate of a rank above a decision's must build on that one."""
 
 
 class Reader:
@@ -68,6 +72,10 @@ class Reader:
     def certified(self, message: Any) -> Iterable[Certified]:
         """The certificates that a message holds."""
         return ()
+
+    def decision(self, protocol: Any) -> Stance | None:
+        """What a replica that has just decided has decided last, for `Certified.rests`; None if it is not compared."""
+        return None
 
 
 def word_of(found: Certified, signature: Signature) -> Word:

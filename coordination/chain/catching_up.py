@@ -43,7 +43,8 @@ class Fetcher:
 
     def retry(self, now: float) -> tuple[int, Fetch] | None:
         """No answer came in time, or a useless one: whom to ask now."""
-        if self.goal is None:
+        if self.goal is None or self.goal.view <= self._tree.committed.view:
+            self.stop()
             return None
         signers = [signer for signer in self.goal.certificate.signers if signer != self._me]
         self._asked += 1
@@ -51,11 +52,15 @@ class Fetcher:
         return (signers[self._asked % len(signers)], self._ask(now))
 
     def more(self, source: int, last: Block, now: float) -> tuple[int, Fetch] | None:
-        """An answer helped. What to ask its sender next; None if the goal is reached."""
-        if self.goal is None or self.goal.digest in self._tree:
+        """An answer brought blocks up to this one: what to ask its sender next, unless that was all, or nothing new."""
+        goal = self.goal
+        # A certified block that is missing and no later than the committed one is on a branch that is dead.
+        if goal is None or goal.digest in self._tree or goal.view <= self._tree.committed.view:
             self.stop()
             return None
-        self._have = last if last.height > self._tree.committed.height else self._tree.committed
+        if last.digest not in self._tree or last.height <= self._have.height:
+            return None
+        self._have = last
         return (source, self._ask(now))
 
     def stop(self) -> None:

@@ -2,8 +2,10 @@
 
 Rules:
 * `span` views in a row have one leader, then the next replica in order leads. A certified block ends its view, and the
-  next begins; a view that times out ends its leader's whole span. So a span of 1 rotates with every block, and a large
-  one keeps a stable leader until it fails.
+  next begins. So a span of 1 rotates with every block, and a large one keeps a stable leader until it fails.
+* A replica gives up a whole span: its timeout names the last view, and it votes in none up to that one any more. (To
+  give up a view in the middle and go to the next span would be unsafe: the views between may yet be certified, and
+  commit something that a block after the timeout certificate does not rest on.)
 * Nobody enters a view without a certificate that the one before it ended: so correct replicas are never further apart
   than what one message can mend.
 * A replica waits only while there is work. The wait is `patience` delays; it doubles after every f + 1 views in a row
@@ -46,15 +48,15 @@ class Pacemaker:
         """Who leads a view."""
         return self.members[(view // self.span) % len(self.members)]
 
-    def after_timeout(self, view: int) -> int:
-        """The view that follows one that was given up: the first of the next leader."""
-        return (view // self.span + 1) * self.span
+    def last(self, view: int) -> int:
+        """The last view of the span that this one is in."""
+        return (view // self.span + 1) * self.span - 1
 
     @property
     def entry(self) -> TC | None:
         """The timeout certificate by which this view began, if it began by one."""
         tc = self.tc
-        return tc if tc is not None and self.after_timeout(tc.view) == self.view else None
+        return tc if tc is not None and tc.view + 1 == self.view else None
 
     def enter(self, view: int) -> None:
         """Goes to a later view."""

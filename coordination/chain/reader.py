@@ -60,7 +60,7 @@ class ChainReader(Reader):
             self._remember(message.block)
             view, digest = message.block.view, message.block.digest
             statement = propose_statement(view, digest)
-            word = Word((PROPOSE, view), digest, statement, message.signature, (view, -1))
+            word = Word((PROPOSE, view), digest, statement, message.signature)
             return (word, *self._given_up(message.tc))
         if kind is Timeout:
             word = self._timeout(message.view, message.high.view, message.signature)
@@ -93,7 +93,14 @@ class ChainReader(Reader):
     def _certified(self, qc: QC) -> tuple[Certified, ...]:
         if qc.view <= 0:
             return ()
-        return (Certified(self._vote(qc.view, qc.digest, _NOBODY), qc.certificate),)
+        known = self._blocks.get(qc.digest)
+        rests = None if known is None else known[1]
+        return (Certified(self._vote(qc.view, qc.digest, _NOBODY), qc.certificate, rests),)
+
+    def decision(self, protocol: Any) -> Stance | None:
+        """The last committed block."""
+        committed: Block = protocol.tree.committed
+        return Stance(committed.view, committed.digest)
 
     def _vote(self, view: int, digest: bytes, signature: Signature) -> Word:
         locks, based = self._stances(digest)

@@ -16,10 +16,7 @@ What the rules of a protocol say (`Rules`): for which block a replica may vote, 
 certified blocks in consecutive views commit the first, and whether timeouts go to the next leader or to all.
 """
 
-from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from typing import Protocol as TypingProtocol
 
 from coordination.chain.block import (
     GENESIS_QC,
@@ -44,15 +41,15 @@ from coordination.chain.block import (
 )
 from coordination.chain.catching_up import Fetcher, is_chain
 from coordination.chain.mempool import Mempool
+from coordination.chain.outbox import Outbox
 from coordination.chain.pacemaker import Pacemaker, is_signed
+from coordination.chain.rules import Options, Rules
 from coordination.chain.tally import Tally
 from coordination.chain.tree import Tree
 from coordination.protocol import (
     Command,
-    Decided,
     Effects,
     Event,
-    Evidence,
     Persisted,
     Propose,
     Protocol,
@@ -61,8 +58,6 @@ from coordination.protocol import (
     Restore,
     Setting,
     Tick,
-    Trace,
-    Wire,
     options_from,
 )
 from coordination.quorum import byzantine
@@ -70,40 +65,6 @@ from coordination.signature import certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-@dataclass(frozen=True)
-class Options:
-    """Settings of a chained protocol. Times are multiples of `Setting.delay_s`."""
-
-    span: int = 0
-    """Views in a row under one leader; 0: as many as let it commit by itself (see `pacemaker`)."""
-    patience: float = 4.0
-    """How long to wait in a view: a proposal, its votes and the next proposal are 3 delays."""
-    doublings: int = 4
-    """How often the wait may double."""
-    heartbeat: float = 20.0
-    """After how much silence to ask another replica for news; 0: never."""
-    capacity: int = 100_000
-    """Most commands that wait here: own ones, and others'."""
-
-
-class Rules(TypingProtocol):
-    """What tells one chained protocol from another. Without state."""
-
-    chain: int
-    """So many certified blocks in consecutive views commit the first."""
-    all_to_all: bool
-    """Whether the first timeouts of a view go to all, not to the next leader alone."""
-
-    def may_vote(self, tree: Tree, lock: QC, block: Block, tc: TC | None, entered: int) -> bool:
-        """Whether a replica with this lock may vote for a block in its view, whose parent is in the tree.
-
-        `entered` is the view that follows `tc`; 0 without one.
-        """
-
-    def locks(self, tree: Tree, block: Block) -> QC:
-        """What a vote for this block locks."""
 
 
 class ChainReplica(Protocol):
@@ -133,7 +94,8 @@ class ChainReplica(Protocol):
         self.pool = Mempool(setting.id, len(setting.members), batch=setting.batch, capacity=options.capacity)
         self._fetcher = Fetcher(setting.id, self.tree, wait_s=3 * setting.delay_s, batch=setting.batch)
         self._options = options
-        self._others = tuple(member for member in setting.members if member != setting.id)
+        self._members = frozenset(setting.members)
+        self._others = [member for member in setting.members if member != setting.id]
         self._f = len(setting.members) - self.quorum.needed
         self._votes: Tally[tuple[int, bytes], Vote] = Tally()
         self._seen: dict[int, Proposal] = {}
@@ -141,13 +103,11 @@ class ChainReplica(Protocol):
         self._timeout: Timeout | None = None
         self._proposed = 0
         self._told = 0
-        self._accused: set[int] = set()
         self._quiet_until = 0.0
         self._asked = 0
         self._now = 0.0
-        self._token = 0
-        self._own: deque[tuple[int, Vote | Timeout]] = deque()
-        self._out = Effects()
+        self._timeout_token = 0
+        self._out = Outbox(setting)
         self._events: dict[type[Any], Callable[[Any], None]] = {
             Receive: self._receive,
             Tick: self._tick,
@@ -177,44 +137,19 @@ class ChainReplica(Protocol):
 
     def handle(self, event: Event) -> Effects:
         """See `Protocol`."""
-        out = self._out = Effects()
+        out = self._out.begin()
         self._now = event.now
         take = self._events.get(type(event))
         if take is not None:
             take(event)
+        while (own := self._out.next_own()) is not None:
+            self._messages[type(own)](self.id, own)
         busy = self._busy
         wake = min(self.pace.attend(event.now, busy), self._fetcher.deadline)
         if not busy and self._options.heartbeat:
             wake = min(wake, self._quiet_until)
         out.wake_at = wake
         return out
-
-    # --- Effects --------------------------------------------------------------------------------------------------
-
-    def _persist(self, record: Wire) -> int:
-        """Adds a record. The token after which what it promises may be sent."""
-        out = self._out
-        if not out.token:
-            self._token += 1
-            out.token = self._token
-        out.records.append(record)
-        return out.token
-
-    def _broadcast(self, message: Wire, token: int = 0) -> None:
-        self._out.sends.extend([(other, message, token) for other in self._others])
-
-    def _send(self, to: tuple[int, Wire] | None) -> None:
-        if to is not None:
-            self._out.sends.append((to[0], to[1], 0))
-
-    def _accuse(self, culprit: int, first: Wire, second: Wire) -> None:
-        if culprit not in self._accused:
-            self._accused.add(culprit)
-            self._out.evidence.append(Evidence(culprit, first, second))
-
-    def _trace(self, name: str, **details: Any) -> None:
-        if self.setting.trace:
-            self._out.trace.append(Trace(name, details))
 
     # --- Events ---------------------------------------------------------------------------------------------------
 
@@ -224,29 +159,31 @@ class ChainReplica(Protocol):
             take(event.source, event.message)
 
     def _persisted(self, event: Persisted) -> None:
-        while self._own and self._own[0][0] <= event.token:
-            self._messages[type(self._own[0][1])](self.id, self._own.popleft()[1])
+        self._out.durable(event.token)
 
     def _propose_commands(self, event: Propose) -> None:
         commands = event.commands
         if not commands:
             return
         if not self.setting.valid(commands) or not self.pool.offer(commands):
-            self._out.rejected.append(Rejected(commands))
+            self._out.effects.rejected.append(Rejected(commands))
             return
         self._hand_over()
 
     def _tick(self, event: Tick) -> None:
         now = event.now
+        # A clock that was reckoned from another may be a rounding error short of the deadline that it was set for.
+        now += 1e-9 * max(abs(now), self.setting.delay_s)
         if self._fetcher.deadline <= now:
-            self._send(self._fetcher.retry(now))
+            self._ask(self._fetcher.retry(now))
         if self.pace.deadline <= now:
             self._give_up()
         if not self._busy and self._options.heartbeat and self._quiet_until <= now:
             self._heard()
             self._asked += 1
-            peer = self._others[(self.id + self._asked) % len(self._others)] if self._others else self.id
-            self._send((peer, Ping(self.pace.view, self.high.view)))
+            members = self.setting.members
+            peer = members[(members.index(self.id) + self._asked) % len(members)]
+            self._out.send(peer, Ping(self.pace.view, self.high.view))
 
     def _heard(self) -> None:
         self._quiet_until = self._now + self._options.heartbeat * self.setting.delay_s
@@ -272,13 +209,13 @@ class ChainReplica(Protocol):
                 self._note_high(record.high)
             elif kind is TC and (self.pace.tc is None or record.view > self.pace.tc.view):
                 self.pace.tc = record
-                view = max(view, self.pace.after_timeout(record.view))
+                view = max(view, record.view + 1)
             elif kind is Life:
                 lives += 1
         self.pace.enter(max(view, self.voted, self.high.view + 1))
         self.pool.begin_life(lives)
-        self._out.records.clear()
-        self._persist(Life())
+        self._out.effects.records.clear()
+        self._out.persist(Life())
         self._quiet_until = self._now
         if not lives:
             self._heard()
@@ -294,7 +231,7 @@ class ChainReplica(Protocol):
         bundles = self.pool.untold(leader, self.tree.uncommitted(self.high.digest))
         if bundles:
             # Serials of this life must be its alone: nothing leaves before its beginning is on record.
-            self._out.sends.append((leader, Forward(bundles), 1))
+            self._out.send(leader, Forward(bundles), 1)
 
     def _on_forward(self, source: int, message: Forward) -> None:
         valid = self.setting.valid
@@ -325,8 +262,8 @@ class ChainReplica(Protocol):
             block, self.setting.scheme.sign(self.id, propose_statement(view, block.digest)), entry
         )
         self._seen[view] = proposal
-        self._broadcast(proposal, self._out.token)
-        self._trace("propose", view=view, height=block.height, commands=len(block.commands))
+        self._out.broadcast(proposal, self._out.token)
+        self._out.trace("propose", view=view, height=block.height, commands=len(block.commands))
         self._vote(proposal)
 
     def _choose(self, chain: list[Block]) -> tuple[Bundle, ...]:
@@ -339,14 +276,14 @@ class ChainReplica(Protocol):
                 return (bundle,)
             self.pool.drop((bundle,))
             if bundle.origin == self.id:
-                self._out.rejected.append(Rejected(bundle.commands))
+                self._out.effects.rejected.append(Rejected(bundle.commands))
         return ()
 
     def _tell(self) -> None:
         """The chain goes quiet: the others must learn of the last certificate, which no proposal will bring."""
         if self.high.view > self._told:
             self._told = self.high.view
-            self._broadcast(Notice(self.high, self.pace.entry))
+            self._out.broadcast(Notice(self.high, self.pace.entry))
 
     def _on_proposal(self, source: int, proposal: Proposal) -> None:
         block, tc = proposal.block, proposal.tc
@@ -355,7 +292,7 @@ class ChainReplica(Protocol):
             return
         if block.proposer != self.pace.leader(view) or proposal.signature.signer != block.proposer:
             return
-        if justify.view != view - 1 and (tc is None or self.pace.after_timeout(tc.view) != view):
+        if justify.view != view - 1 and (tc is None or tc.view != view - 1):
             return
         scheme = self.setting.scheme
         if not scheme.verify(propose_statement(view, block.digest), proposal.signature):
@@ -365,12 +302,12 @@ class ChainReplica(Protocol):
         self._heard()
         first = self._seen.setdefault(view, proposal)
         if first.block.digest != block.digest:
-            self._accuse(block.proposer, first, proposal)
+            self._out.accuse(block.proposer, first, proposal)
         if tc is not None:
             self._enter_by(tc)
         self._see(justify, source)
         if block.parent not in self.tree:
-            self._send(self._fetcher.want(justify, source, self._now))
+            self._ask(self._fetcher.want(justify, source, self._now))
             if self._waiting is None or view > self._waiting.block.view:
                 self._waiting = proposal
             return
@@ -383,21 +320,20 @@ class ChainReplica(Protocol):
         view = block.view
         if view != self.pace.view or view <= self.voted:
             return
-        entered = 0 if tc is None else self.pace.after_timeout(tc.view)
-        if not self.rules.may_vote(self.tree, self.lock, block, tc, entered):
+        if not self.rules.may_vote(self.tree, self.lock, block, tc):
             return
         if block.bundles and not self._acceptable(block):
             return
         vote = Vote(view, block.digest, self.setting.scheme.sign(self.id, vote_statement(view, block.digest)))
         self.voted = view
         self._lock_by(block)
-        self._give(self.pace.leader(view + 1), vote, self._persist(vote))
+        self._out.send(self.pace.leader(view + 1), vote, self._out.persist(vote))
 
     def _acceptable(self, block: Block) -> bool:
         """Whether its commands may be decided: a batch at most, of members' clients, new to the chain, and valid."""
         return (
             len(block.commands) <= self.setting.batch
-            and block.origins <= set(self.setting.members)
+            and block.origins <= self._members
             and not self.pool.repeats(block, self.tree.uncommitted(block.parent))
             and self.setting.valid(block.commands)
         )
@@ -406,13 +342,6 @@ class ChainReplica(Protocol):
         lock = self.rules.locks(self.tree, block)
         if lock.view > self.lock.view:
             self.lock = lock
-
-    def _give(self, to: int, message: Vote | Timeout, token: int) -> None:
-        """Sends a vote or a timeout after its record; to itself when that is durable."""
-        if to == self.id:
-            self._own.append((token, message))
-        else:
-            self._out.sends.append((to, message, token))
 
     def _on_vote(self, source: int, vote: Vote) -> None:
         view, signer = vote.view, vote.signature.signer
@@ -426,7 +355,7 @@ class ChainReplica(Protocol):
             return
         before = self._votes.at(signer, view)
         if before is not None and before.digest != vote.digest:
-            self._accuse(signer, before, vote)
+            self._out.accuse(signer, before, vote)
             return
         votes = self._votes.add(signer, view, (view, vote.digest), vote)
         if len(votes) >= self.quorum.needed:
@@ -443,7 +372,7 @@ class ChainReplica(Protocol):
         if qc.digest in self.tree:
             self._commit_by(qc)
         else:
-            self._send(self._fetcher.want(qc, source, self._now))
+            self._ask(self._fetcher.want(qc, source, self._now))
         self._enter(qc.view + 1)
 
     def _note_high(self, qc: QC) -> None:
@@ -457,19 +386,19 @@ class ChainReplica(Protocol):
             return True
         if tree.full or not tree.insert(block):
             return False
-        self._persist(block)
+        self._out.persist(block)
         self._note_high(block.justify)
         self._commit_by(block.justify)
         return block.digest in tree
 
     def _commit_by(self, qc: QC) -> None:
         """Commits what this certificate of a known block completes."""
-        head = self.tree.run(qc, self.rules.chain)
+        head = self.rules.committed(self.tree, qc)
         if head is None or head.height <= self.tree.committed.height:
             return
         for block in self.tree.commit(head):
             self.pool.settle(block)
-            self._out.decided.append(Decided(block.height, block.commands, qc))
+            self._out.decide(block.height, block.commands, qc)
         self.pace.progress()
         committed = self.tree.committed.view
         for view in [view for view in self._seen if view <= committed]:
@@ -490,29 +419,31 @@ class ChainReplica(Protocol):
 
     def _enter_by(self, tc: TC) -> None:
         """Takes a checked timeout certificate."""
+        if tc.view < self.pace.view:
+            return
         if self.pace.tc is None or tc.view > self.pace.tc.view:
             self.pace.tc = tc
-            self._persist(tc)
-            self._enter(self.pace.after_timeout(tc.view))
+            self._out.persist(tc)
+            self._enter(tc.view + 1)
 
     def _give_up(self) -> None:
-        """The wait in this view has ended: no vote in it any more, and a timeout to the next leader, later to all."""
-        view = self.pace.view
+        """The wait has ended: no vote in this span any more, and a timeout to the next leader, later to all."""
+        view = self.pace.last(self.pace.view)
         self.pace.strike(self._now)
         timeout = self._timeout
         if timeout is None or timeout.view != view:
             signature = self.setting.scheme.sign(self.id, timeout_statement(view, self.high.view))
             timeout = self._timeout = Timeout(view, self.high, signature, self.pace.entry)
             self.voted = max(self.voted, view)
-            self._persist(timeout)
-        self._trace("timeout", view=view, attempts=self.pace.attempts)
-        token = self._out.token
+            self._timeout_token = self._out.persist(timeout)
+        self._out.trace("timeout", view=view, attempts=self.pace.attempts)
+        token = self._timeout_token
         first = self.pace.attempts == 1
         if first and not self.rules.all_to_all:
-            self._give(self.pace.leader(self.pace.after_timeout(view)), timeout, token)
+            self._out.send(self.pace.leader(view + 1), timeout, token)
         else:
-            self._broadcast(timeout, token)
-            self._own.append((token, timeout))
+            self._out.broadcast(timeout, token)
+            self._out.send(self.id, timeout, token)
         self._spread(first)
 
     def _spread(self, first: bool) -> None:
@@ -522,24 +453,28 @@ class ChainReplica(Protocol):
             for other in self._others:
                 bundles = self.pool.untold(other, chain)
                 if bundles:
-                    self._out.sends.append((other, Forward(bundles), 1))
+                    self._out.send(other, Forward(bundles), 1)
             return
         bundles = self.pool.oldest() or tuple(
             bundle for block in self.tree.pending for bundle in block.bundles
         )
         if bundles:
-            self._broadcast(Forward(bundles), 1)
+            self._out.broadcast(Forward(bundles), 1)
 
     def _on_timeout(self, source: int, timeout: Timeout) -> None:
         view, signer = timeout.view, timeout.signature.signer
         if view < self.pace.view:
             self._inform(source)
             return
-        if signer not in self.quorum.members or self.pace.knows(signer, view):
+        if signer not in self._members:
+            return
+        if self.pace.knows(signer, view):
+            if timeout.high.view < self.high.view:
+                self._inform(source)
             return
         if not is_signed(timeout, self.setting.scheme) or not self._take(timeout.high, timeout.tc, source):
             return
-        if view != self.pace.view:
+        if view != self.pace.last(self.pace.view):
             return
         if not self._busy and timeout.high.view < self.high.view:
             self._inform(source)
@@ -563,7 +498,7 @@ class ChainReplica(Protocol):
 
     def _inform(self, replica: int) -> None:
         if replica != self.id:
-            self._send((replica, Notice(self.high, self.pace.entry)))
+            self._out.send(replica, Notice(self.high, self.pace.entry))
 
     def _on_notice(self, source: int, notice: Notice) -> None:
         if self._take(notice.high, notice.tc, source):
@@ -576,10 +511,14 @@ class ChainReplica(Protocol):
 
     # --- Catching up ----------------------------------------------------------------------------------------------
 
+    def _ask(self, request: tuple[int, Fetch] | None) -> None:
+        if request is not None:
+            self._out.send(*request)
+
     def _on_fetch(self, source: int, request: Fetch) -> None:
         answer = self._fetcher.answer(request)
         if answer is not None:
-            self._send((source, answer))
+            self._out.send(source, answer)
 
     def _on_blocks(self, source: int, answer: Blocks) -> None:
         goal = self._fetcher.goal
@@ -587,10 +526,7 @@ class ChainReplica(Protocol):
             return
         for block in answer.blocks:
             self._learn(block)
-        last = answer.blocks[-1]
-        if last.digest not in self.tree and last.height > self.tree.committed.height:
-            return
-        self._send(self._fetcher.more(source, last, self._now))
+        self._ask(self._fetcher.more(source, answer.blocks[-1], self._now))
         if self._fetcher.goal is None:
             self._caught_up()
 
