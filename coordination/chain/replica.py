@@ -26,7 +26,6 @@ from coordination.chain.block import (
     TC,
     Block,
     Blocks,
-    Bundle,
     Fetch,
     Forward,
     Life,
@@ -35,32 +34,25 @@ from coordination.chain.block import (
     Proposal,
     Timeout,
     Vote,
-    propose_statement,
     timeout_statement,
     vote_statement,
 )
-from coordination.chain.catching_up import Fetcher, is_chain
-from coordination.chain.mempool import Mempool
-from coordination.chain.outbox import Outbox
 from coordination.chain.pacemaker import Pacemaker, is_signed
 from coordination.chain.rules import Options, Rules
+from coordination.chain.store import Store
 from coordination.chain.tally import Tally
-from coordination.chain.tree import Tree
 from coordination.protocol import (
-    Command,
     Effects,
     Event,
     Persisted,
     Propose,
     Protocol,
     Receive,
-    Rejected,
     Restore,
     Setting,
     Tick,
     options_from,
 )
-from coordination.quorum import byzantine
 from coordination.signature import certificate
 
 if TYPE_CHECKING:
@@ -78,40 +70,34 @@ class ChainReplica(Protocol):
         self.id = setting.id
         self.setting = setting
         self.rules = rules
-        self.quorum = byzantine(setting.members)
-        self.tree = Tree()
+        self.store = Store(setting, options.capacity)
+        self.tree = self.store.tree
         self.high = GENESIS_QC
         """The highest certificate known."""
         self.lock = GENESIS_QC
         self.voted = 0
         """The last view in which it voted or gave up."""
         self.pace = Pacemaker(
-            self.quorum,
+            self.store.quorum,
             span=options.span or rules.chain + 1,
             wait_s=options.patience * setting.delay_s,
             doublings=options.doublings,
         )
-        self.pool = Mempool(setting.id, len(setting.members), batch=setting.batch, capacity=options.capacity)
-        self._fetcher = Fetcher(setting.id, self.tree, wait_s=3 * setting.delay_s, batch=setting.batch)
+        self._out = self.store.out
         self._options = options
-        self._members = frozenset(setting.members)
-        self._others = [member for member in setting.members if member != setting.id]
-        self._f = len(setting.members) - self.quorum.needed
         self._votes: Tally[tuple[int, bytes], Vote] = Tally()
-        self._seen: dict[int, Proposal] = {}
         self._waiting: Proposal | None = None
         self._timeout: Timeout | None = None
+        self._timeout_token = 0
         self._proposed = 0
         self._told = 0
         self._quiet_until = 0.0
         self._asked = 0
         self._now = 0.0
-        self._timeout_token = 0
-        self._out = Outbox(setting)
         self._events: dict[type[Any], Callable[[Any], None]] = {
             Receive: self._receive,
             Tick: self._tick,
-            Propose: self._propose_commands,
+            Propose: self._take_commands,
             Persisted: self._persisted,
             Restore: self._restore,
         }
@@ -122,7 +108,7 @@ class ChainReplica(Protocol):
             Notice: self._on_notice,
             Ping: self._on_ping,
             Forward: self._on_forward,
-            Fetch: self._on_fetch,
+            Fetch: self.store.serve,
             Blocks: self._on_blocks,
         }
 
@@ -130,10 +116,6 @@ class ChainReplica(Protocol):
     def leader(self) -> int | None:
         """Of the present view."""
         return self.pace.leader(self.pace.view)
-
-    @property
-    def _busy(self) -> bool:
-        return bool(self.tree.unsettled or self.pool)
 
     def handle(self, event: Event) -> Effects:
         """See `Protocol`."""
@@ -144,8 +126,8 @@ class ChainReplica(Protocol):
             take(event)
         while (own := self._out.next_own()) is not None:
             self._messages[type(own)](self.id, own)
-        busy = self._busy
-        wake = min(self.pace.attend(event.now, busy), self._fetcher.deadline)
+        busy = self.store.busy
+        wake = min(self.pace.attend(event.now, busy), self.store.fetcher.deadline)
         if not busy and self._options.heartbeat:
             wake = min(wake, self._quiet_until)
         out.wake_at = wake
@@ -161,24 +143,18 @@ class ChainReplica(Protocol):
     def _persisted(self, event: Persisted) -> None:
         self._out.durable(event.token)
 
-    def _propose_commands(self, event: Propose) -> None:
-        commands = event.commands
-        if not commands:
-            return
-        if not self.setting.valid(commands) or not self.pool.offer(commands):
-            self._out.effects.rejected.append(Rejected(commands))
-            return
-        self._hand_over()
+    def _take_commands(self, event: Propose) -> None:
+        if self.store.offer(event):
+            self._hand_over()
 
     def _tick(self, event: Tick) -> None:
         now = event.now
         # A clock that was reckoned from another may be a rounding error short of the deadline that it was set for.
         now += 1e-9 * max(abs(now), self.setting.delay_s)
-        if self._fetcher.deadline <= now:
-            self._ask(self._fetcher.retry(now))
+        self.store.retry(now)
         if self.pace.deadline <= now:
             self._give_up()
-        if not self._busy and self._options.heartbeat and self._quiet_until <= now:
+        if not self.store.busy and self._options.heartbeat and self._quiet_until <= now:
             self._heard()
             self._asked += 1
             members = self.setting.members
@@ -213,9 +189,7 @@ class ChainReplica(Protocol):
             elif kind is Life:
                 lives += 1
         self.pace.enter(max(view, self.voted, self.high.view + 1))
-        self.pool.begin_life(lives)
-        self._out.effects.records.clear()
-        self._out.persist(Life())
+        self.store.born(lives)
         self._quiet_until = self._now
         if not lives:
             self._heard()
@@ -227,16 +201,11 @@ class ChainReplica(Protocol):
         leader = self.pace.leader(self.pace.view)
         if leader == self.id:
             self._propose()
-            return
-        bundles = self.pool.untold(leader, self.tree.uncommitted(self.high.digest))
-        if bundles:
-            # Serials of this life must be its alone: nothing leaves before its beginning is on record.
-            self._out.send(leader, Forward(bundles), 1)
+        else:
+            self.store.tell(leader, self.high.digest)
 
     def _on_forward(self, source: int, message: Forward) -> None:
-        valid = self.setting.valid
-        fresh = [bundle for bundle in message.bundles if valid(bundle.commands)]
-        if sum(self.pool.hear(source, bundle) for bundle in fresh):
+        if self.store.hear(source, message):
             self._propose()
 
     # --- Proposals and votes --------------------------------------------------------------------------------------
@@ -250,34 +219,19 @@ class ChainReplica(Protocol):
         parent = self.tree.get(self.high.digest)
         if parent is None or (entry is None and self.high.view != view - 1):
             return
-        if entry is None and not self._busy:
+        if entry is None and not self.store.busy:
             self._tell()
             return
-        chain = self.tree.uncommitted(parent.digest)
-        block = Block(view, parent.height + 1, self.id, self.high, self._choose(chain))
         self._proposed = view
-        if not self._learn(block):
+        block = self.store.make(view, parent, self.high)
+        if block is None:
             return
-        proposal = Proposal(
-            block, self.setting.scheme.sign(self.id, propose_statement(view, block.digest)), entry
-        )
-        self._seen[view] = proposal
+        proposal = self.store.sign(block)
+        if entry is not None:
+            proposal = Proposal(block, proposal.signature, entry)
         self._out.broadcast(proposal, self._out.token)
         self._out.trace("propose", view=view, height=block.height, commands=len(block.commands))
         self._vote(proposal)
-
-    def _choose(self, chain: list[Block]) -> tuple[Bundle, ...]:
-        """Bundles for the next block: a valid batch. What is not valid even alone is dropped."""
-        bundles = self.pool.take(chain)
-        if not bundles or self.setting.valid(_commands(bundles)):
-            return bundles
-        for bundle in bundles:
-            if self.setting.valid(bundle.commands):
-                return (bundle,)
-            self.pool.drop((bundle,))
-            if bundle.origin == self.id:
-                self._out.effects.rejected.append(Rejected(bundle.commands))
-        return ()
 
     def _tell(self) -> None:
         """The chain goes quiet: the others must learn of the last certificate, which no proposal will bring."""
@@ -290,24 +244,20 @@ class ChainReplica(Protocol):
         view, justify = block.view, block.justify
         if view <= self.tree.committed.view or (view < self.pace.view and block.digest in self.tree):
             return
-        if block.proposer != self.pace.leader(view) or proposal.signature.signer != block.proposer:
-            return
         if justify.view != view - 1 and (tc is None or tc.view != view - 1):
             return
-        scheme = self.setting.scheme
-        if not scheme.verify(propose_statement(view, block.digest), proposal.signature):
+        if block.proposer != self.pace.leader(view) or not self.store.is_signed(proposal):
             return
-        if not justify.holds(scheme, self.quorum) or not (tc is None or tc.holds(scheme, self.quorum)):
+        scheme, quorum = self.setting.scheme, self.store.quorum
+        if not justify.holds(scheme, quorum) or not (tc is None or tc.holds(scheme, quorum)):
             return
         self._heard()
-        first = self._seen.setdefault(view, proposal)
-        if first.block.digest != block.digest:
-            self._out.accuse(block.proposer, first, proposal)
+        self.store.compare(proposal)
         if tc is not None:
             self._enter_by(tc)
         self._see(justify, source)
         if block.parent not in self.tree:
-            self._ask(self._fetcher.want(justify, source, self._now))
+            self.store.want(justify, source, self._now)
             if self._waiting is None or view > self._waiting.block.view:
                 self._waiting = proposal
             return
@@ -320,23 +270,12 @@ class ChainReplica(Protocol):
         view = block.view
         if view != self.pace.view or view <= self.voted:
             return
-        if not self.rules.may_vote(self.tree, self.lock, block, tc):
-            return
-        if block.bundles and not self._acceptable(block):
+        if not self.rules.may_vote(self.tree, self.lock, block, tc) or not self.store.acceptable(block):
             return
         vote = Vote(view, block.digest, self.setting.scheme.sign(self.id, vote_statement(view, block.digest)))
         self.voted = view
         self._lock_by(block)
         self._out.send(self.pace.leader(view + 1), vote, self._out.persist(vote))
-
-    def _acceptable(self, block: Block) -> bool:
-        """Whether its commands may be decided: a batch at most, of members' clients, new to the chain, and valid."""
-        return (
-            len(block.commands) <= self.setting.batch
-            and block.origins <= self._members
-            and not self.pool.repeats(block, self.tree.uncommitted(block.parent))
-            and self.setting.valid(block.commands)
-        )
 
     def _lock_by(self, block: Block) -> None:
         lock = self.rules.locks(self.tree, block)
@@ -348,7 +287,7 @@ class ChainReplica(Protocol):
         if (
             view <= self.high.view
             or self.pace.leader(view + 1) != self.id
-            or signer not in self.quorum.members
+            or signer not in self.store.quorum.members
         ):
             return
         if not self.setting.scheme.verify(vote_statement(view, vote.digest), vote.signature):
@@ -358,7 +297,7 @@ class ChainReplica(Protocol):
             self._out.accuse(signer, before, vote)
             return
         votes = self._votes.add(signer, view, (view, vote.digest), vote)
-        if len(votes) >= self.quorum.needed:
+        if len(votes) >= self.store.quorum.needed:
             signed = certificate(self.setting.scheme, [one.signature for one in votes.values()])
             self._see(QC(view, vote.digest, signed), signer)
 
@@ -372,7 +311,7 @@ class ChainReplica(Protocol):
         if qc.digest in self.tree:
             self._commit_by(qc)
         else:
-            self._ask(self._fetcher.want(qc, source, self._now))
+            self.store.want(qc, source, self._now)
         self._enter(qc.view + 1)
 
     def _note_high(self, qc: QC) -> None:
@@ -381,28 +320,17 @@ class ChainReplica(Protocol):
 
     def _learn(self, block: Block) -> bool:
         """Adds a block whose parent is known and certified by its `justify`. Whether it is in the tree now."""
-        tree = self.tree
-        if block.digest in tree:
-            return True
-        if tree.full or not tree.insert(block):
+        if not self.store.learn(block):
             return False
-        self._out.persist(block)
         self._note_high(block.justify)
         self._commit_by(block.justify)
-        return block.digest in tree
+        return block.digest in self.tree
 
     def _commit_by(self, qc: QC) -> None:
         """Commits what this certificate of a known block completes."""
         head = self.rules.committed(self.tree, qc)
-        if head is None or head.height <= self.tree.committed.height:
-            return
-        for block in self.tree.commit(head):
-            self.pool.settle(block)
-            self._out.decide(block.height, block.commands, qc)
-        self.pace.progress()
-        committed = self.tree.committed.view
-        for view in [view for view in self._seen if view <= committed]:
-            del self._seen[view]
+        if head is not None and self.store.commit(head, qc):
+            self.pace.progress()
 
     # --- Views ----------------------------------------------------------------------------------------------------
 
@@ -414,7 +342,7 @@ class ChainReplica(Protocol):
         leader = self.pace.leader(view)
         if leader == self.id:
             self._propose()
-        elif leader != before and self.pool:
+        elif leader != before and self.store.pool:
             self._hand_over()
 
     def _enter_by(self, tc: TC) -> None:
@@ -444,29 +372,18 @@ class ChainReplica(Protocol):
         else:
             self._out.broadcast(timeout, token)
             self._out.send(self.id, timeout, token)
-        self._spread(first)
-
-    def _spread(self, first: bool) -> None:
-        """Tells all of own commands; the next time of whatever waits, for messages may have been lost."""
-        chain = self.tree.uncommitted(self.high.digest)
         if first:
-            for other in self._others:
-                bundles = self.pool.untold(other, chain)
-                if bundles:
-                    self._out.send(other, Forward(bundles), 1)
-            return
-        bundles = self.pool.oldest() or tuple(
-            bundle for block in self.tree.pending for bundle in block.bundles
-        )
-        if bundles:
-            self._out.broadcast(Forward(bundles), 1)
+            for other in self.setting.members:
+                self.store.tell(other, self.high.digest)
+        else:
+            self.store.tell_all()
 
     def _on_timeout(self, source: int, timeout: Timeout) -> None:
         view, signer = timeout.view, timeout.signature.signer
         if view < self.pace.view:
             self._inform(source)
             return
-        if signer not in self._members:
+        if signer not in self.store.members:
             return
         if self.pace.knows(signer, view):
             if timeout.high.view < self.high.view:
@@ -476,12 +393,12 @@ class ChainReplica(Protocol):
             return
         if view != self.pace.last(self.pace.view):
             return
-        if not self._busy and timeout.high.view < self.high.view:
+        if not self.store.busy and timeout.high.view < self.high.view:
             self._inform(source)
         count = self.pace.count(timeout)
-        if count > self._f and (self._timeout is None or self._timeout.view < view):
+        if count > self.store.f and (self._timeout is None or self._timeout.view < view):
             self._give_up()
-        if count >= self.quorum.needed:
+        if count >= self.store.quorum.needed:
             tc = self.pace.certify(view, self.setting.scheme)
             if tc is not None:
                 self._enter_by(tc)
@@ -489,7 +406,9 @@ class ChainReplica(Protocol):
     def _take(self, high: QC, tc: TC | None, source: int) -> bool:
         """Takes certificates that came with a message, if they hold."""
         scheme = self.setting.scheme
-        if not high.holds(scheme, self.quorum) or not (tc is None or tc.holds(scheme, self.quorum)):
+        if not high.holds(scheme, self.store.quorum) or not (
+            tc is None or tc.holds(scheme, self.store.quorum)
+        ):
             return False
         self._see(high, source)
         if tc is not None:
@@ -511,23 +430,11 @@ class ChainReplica(Protocol):
 
     # --- Catching up ----------------------------------------------------------------------------------------------
 
-    def _ask(self, request: tuple[int, Fetch] | None) -> None:
-        if request is not None:
-            self._out.send(*request)
-
-    def _on_fetch(self, source: int, request: Fetch) -> None:
-        answer = self._fetcher.answer(request)
-        if answer is not None:
-            self._out.send(source, answer)
-
     def _on_blocks(self, source: int, answer: Blocks) -> None:
-        goal = self._fetcher.goal
-        if goal is None or not is_chain(answer, goal, self.setting.scheme, self.quorum):
-            return
-        for block in answer.blocks:
+        blocks = self.store.checked(answer)
+        for block in blocks:
             self._learn(block)
-        self._ask(self._fetcher.more(source, answer.blocks[-1], self._now))
-        if self._fetcher.goal is None:
+        if blocks and self.store.go_on(source, blocks[-1], self._now):
             self._caught_up()
 
     def _caught_up(self) -> None:
@@ -537,7 +444,3 @@ class ChainReplica(Protocol):
         if waiting is not None and waiting.block.parent in self.tree and self._learn(waiting.block):
             self._vote(waiting)
         self._propose()
-
-
-def _commands(bundles: tuple[Bundle, ...]) -> tuple[Command, ...]:
-    return tuple(command for bundle in bundles for command in bundle.commands)
