@@ -1,0 +1,1 @@
+"""Markets: tasks allocated by auction, measured against the optimum."""
