@@ -3,28 +3,28 @@
 Cramton, Shoham and Steinberg (eds.), "Combinatorial Auctions" (2006). A bidder says what each of some bundles is worth
 to it, and wins one of them at most (XOR). Winner determination is weighted set packing, NP-hard:
 
-* **exact**: CP-SAT, one truth value a bid. If its limit of deterministic time ends it, the better of what it found and of
-  greedy is taken, and the outcome says that it is not proved.
+* **exact**: CP-SAT, one truth value a bid (an assignment where all bundles are single tasks). If its limit of
+  deterministic time ends it, the better of what it found and of greedy is taken, and the outcome says that it is not
+  proved.
 * **greedy**: bids in the order of price over the square root of the bundle's size, each taken if it fits (Lehmann,
   O'Callaghan and Shoham, "Truth revelation in approximately efficient combinatorial auctions", 2002): at least
   1/sqrt(tasks) of the best, where each bidder bids for one bundle.
 
 Payments are VCG's, so truth is dominant where each determination was exact; for greedy each pays its bid.
 
-Costs: two messages a bidder, one round; a bidder that speaks its mind may have 2^m bids, and here says `MOST_BUNDLES` at
-most, the best ones it finds, so the optimum over bids may lie below that of the instance.
+Costs: two messages a bidder, one round; a bidder that speaks its mind may have 2^m bids, and here says `MOST_BUNDLES`
+at most, the best ones it finds, so the optimum over bids may lie below that of the instance.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from math import sqrt
 
 import numpy as np
 from ortools.sat.python import cp_model
 
 from coordination.auctions.instance import Instance
-from coordination.auctions.optimum import LIMIT, solve
+from coordination.auctions.optimum import LIMIT, matching, solve
 from coordination.auctions.outcome import Outcome, Traffic, settled
 
 MOST_BUNDLES = 200
@@ -68,6 +68,8 @@ def greedy_winners(bids: Sequence[BundleBid]) -> Winners:
 
 def exact_winners(bids: Sequence[BundleBid], limit: float = LIMIT) -> Winners:
     """The bids of greatest total price; greedy's if the limit ends the search with less."""
+    if all(len(bid.bundle) == 1 for bid in bids):
+        return _matched(bids)
     model = cp_model.CpModel()
     wins = [model.new_bool_var(str(number)) for number in range(len(bids))]
     groups: dict[tuple[str, int], list[cp_model.IntVar]] = {}
@@ -84,6 +86,22 @@ def exact_winners(bids: Sequence[BundleBid], limit: float = LIMIT) -> Winners:
         tuple(bid for bid, variable in zip(bids, wins, strict=True) if solver.value(variable)), is_exact
     )
     return found if is_exact else max(found, greedy_winners(bids), key=lambda winners: winners.value)
+
+
+def _matched(bids: Sequence[BundleBid]) -> Winners:
+    """For bids on single tasks: an assignment, which is easy."""
+    lines = {bidder: line for line, bidder in enumerate(sorted({bid.bidder for bid in bids}))}
+    columns = {task: column for column, task in enumerate(sorted({bid.bundle[0] for bid in bids}))}
+    by_pair: dict[tuple[int, int], BundleBid] = {}
+    for bid in bids:
+        pair = lines[bid.bidder], columns[bid.bundle[0]]
+        if pair not in by_pair or by_pair[pair].price < bid.price:
+            by_pair[pair] = bid
+    table = np.zeros((len(lines), len(columns)))
+    for pair, bid in by_pair.items():
+        table[pair] = bid.price
+    pairs = sorted((bidder, task) for task, bidder in matching(table).items()) if bids else []
+    return Winners(tuple(by_pair[pair] for pair in pairs if pair in by_pair), is_exact=True)
 
 
 def vcg_payments(
@@ -173,8 +191,3 @@ def generated_bids(
 
 def _steps(one: int, other: int, side: int) -> int:
     return abs(one // side - other // side) + abs(one % side - other % side)
-
-
-def all_bundles(tasks: int, largest: int) -> list[tuple[int, ...]]:
-    """Every bundle of 1 to `largest` tasks."""
-    return [bundle for size in range(1, largest + 1) for bundle in combinations(range(tasks), size)]

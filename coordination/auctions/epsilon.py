@@ -9,9 +9,9 @@ Guarantee: the gain is within n x eps of the greatest; so with integer gains and
 are multiplied by n + 1 here and eps is an integer of at least 1, so nothing is ever rounded.
 
 Rules:
-* Rounds are Jacobi's (all without a task bid against the same prices; the highest bid for a task has it) or Gauss and
-  Seidel's (one bids, at once). The first are vectors, the second fewer bids.
-* Scaling: eps begins at an eighth of the highest gain and falls to its end by a factor; prices are kept, awards are not.
+* Rounds are Jacobi's (all without a task bid against the same prices; the highest bid for a task has it) or Gauss
+  and Seidel's (one bids, at once). The first are vectors, the second fewer bids.
+* Scaling: eps begins at an eighth of the highest gain and falls to its end by a factor; prices are kept, awards not.
 * Unequal numbers are made equal with bidders or tasks that are worth nothing: without them prices kept from an earlier
   eps could leave a task that nobody wants at a price above 0, and the guarantee would not hold.
 * Prices only rise. So a bidder looks at its `width` best tasks alone until their nets fall below the best of the rest,

@@ -1,20 +1,18 @@
 """Response thresholds: tasks shared out without a market, as insects do.
 
 Bonabeau, Theraulaz and Deneubourg, "Quantitative study of the fixed threshold model for the regulation of division of
-labour in insect societies", Proc. R. Soc. B 263 (1996). A task that waits gives off a stimulus s that grows; a worker with
-threshold t takes it up with probability s^2 / (s^2 + t^2). A worker that suits a task well has a low threshold for it.
+labour in insect societies", Proc. R. Soc. B 263 (1996). A task that waits gives off a stimulus s that grows; a worker
+with threshold t takes it up with probability s^2 / (s^2 + t^2). Who suits a task well has a low threshold for it.
 
-Rules: the threshold for a task is the highest gain of all less one's own for it, over the highest, plus a little; s is 0.1
-for each round that the task has waited. A worker looks at one open task a round, drawn at random, and never speaks to
-another. If several take up a task in the same round, one of them, drawn at random, has it.
+Rules: the threshold for a task is the highest gain of all less one's own for it, over the highest, plus a little; s is
+0.1 for each round that the task has waited. A worker looks at one open task a round, drawn at random, and never speaks
+to another. If several take up a task in the same round, one of them, drawn at random, has it.
 
-Guarantee: none; every task that fits somebody is taken in the end, with probability 1. Cost: no bids; a message for each
-attempt and an answer to it. It is the baseline that a market must beat.
+Guarantee: none; every task that fits somebody is taken in the end, with probability 1. Cost: no bids; a message for
+each attempt and an answer to it. It is the baseline that a market must beat.
 """
 
 from random import Random
-
-import numpy as np
 
 from actors.errors import SwarmError
 from coordination.auctions.instance import Instance, Room
@@ -62,8 +60,3 @@ def foraging(instance: Instance, rng: Random) -> Outcome:
             traffic.say(2 * len(taken[task]))
         if traffic.rounds > MOST_ROUNDS:
             raise SwarmError(f"foraging: tasks are left after {MOST_ROUNDS:,} rounds: {waiting[:5]}.")
-
-
-def mean_gain(instance: Instance, rng: Random, repeats: int) -> float:
-    """The mean gain of several runs, for comparison: one run says little."""
-    return float(np.mean([instance.gain(foraging(instance, rng).awards) for _ in range(repeats)]))

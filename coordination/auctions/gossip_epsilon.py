@@ -8,8 +8,9 @@ Guarantee: within n x eps of the greatest gain, so the greatest with integer gai
 diameter x n^2 x ceil(C / eps) rounds (C the highest gain). In practice it is far from that bound; the number of
 rounds grows with C / eps all the same, since prices cannot be scaled without somebody who begins a phase.
 
-Rules: of equal prices the lowest bidder's holds, everywhere. Bidders are as many as tasks at most (`padded` with tasks
-worth nothing else), and a bidder's second best, where there is one task only, is nothing. Cost: as `cbaa.py`'s, a round.
+Rules: of equal prices the lowest bidder's holds, everywhere. Where there are more bidders than tasks, tasks are added
+that are worth nothing; and a bidder's second best, where there is one task only, is nothing. A round costs what it does
+in `cbaa.py`.
 """
 
 import numpy as np
@@ -43,7 +44,9 @@ def gossip_epsilon(instance: Instance, network: Network, *, epsilon: float | Non
         if not lost.any() and (prices == prices[0]).all() and (holders == holders[0]).all():
             break
         if lost.any():
-            _bid(bidders[lost], gains, prices, holders, mine, eps)
+            wanted, offers = _offers(gains[lost], prices[lost], eps)
+            prices[bidders[lost], wanted], holders[bidders[lost], wanted] = offers, bidders[lost]
+            mine[lost] = wanted
         prices, holders = heard(prices, holders, network)
         traffic.rounds += 1
         traffic.say(network.links, 2 * instance.tasks)
@@ -64,14 +67,12 @@ def _with_a_way_out(gains: Matrix) -> Matrix:
     return np.hstack([gains, np.zeros((bidders, max(0, bidders - tasks)), gains.dtype)])
 
 
-def _bid(who: Matrix, gains: Matrix, prices: Matrix, holders: Matrix, mine: Matrix, eps: int) -> None:
-    """Everybody in `who` bids for its best task. Writes to the lists."""
-    net = gains[who] - prices[who]
-    lines = np.arange(len(who))
+def _offers(gains: Matrix, prices: Matrix, eps: int) -> tuple[Matrix, Matrix]:
+    """Of each row the best task, and what is bid for it."""
+    net = gains - prices
+    lines = np.arange(len(net))
     place = net.argmax(axis=1)
     best = net[lines, place]
     net[lines, place] = np.iinfo(np.int64).min // 2
     lead = best - net.max(axis=1) if net.shape[1] > 1 else np.zeros_like(best)
-    prices[who, place] += lead + eps
-    holders[who, place] = who
-    mine[who] = place
+    return place, prices[lines, place] + lead + eps

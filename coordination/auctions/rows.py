@@ -66,18 +66,18 @@ class Hashed:
 
     def of(self, bidders: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows, made now."""
-        word = bidders.astype(np.uint64)[:, None] * np.uint64(self.size) + np.arange(
-            self.size, dtype=np.uint64
-        )
-        word += np.uint64(self.seed + 1) * np.uint64(0x9E3779B97F4A7C15 >> 1)
+        numbers = bidders.astype(np.uint64)[:, None] * np.uint64(self.size)
+        columns: NDArray[np.uint64] = np.arange(self.size, dtype=np.uint64)
+        word = np.add(numbers, columns, dtype=np.uint64)
+        word += np.uint64((self.seed + 1) * 0xD1B54A32D192ED03 % 2**64)
         word *= np.uint64(0x9E3779B97F4A7C15)
         word ^= word >> np.uint64(30)
         word *= np.uint64(0xBF58476D1CE4E5B9)
         word ^= word >> np.uint64(27)
         word *= np.uint64(0x94D049BB133111EB)
-        word ^= word >> np.uint64(31)
         # The upper 32 bits times the range, shifted down: no division.
-        return (((word >> np.uint64(32)) * np.uint64(self.highest)) >> np.uint64(32)).astype(np.int64) + 1
+        high: NDArray[np.uint64] = (word ^ (word >> np.uint64(31))) >> np.uint64(32)
+        return ((high * np.uint64(self.highest)) >> np.uint64(32)).astype(np.int64) + 1
 
 
 def padded(gains: Matrix) -> Kept:

@@ -27,6 +27,8 @@ def in_sequence(instance: Instance, sale: Sale) -> Outcome:
     for task in range(instance.tasks):
         column = instance.gains[:, task]
         bids = {int(bidder): float(column[bidder]) for bidder in room.bidders_for(task).nonzero()[0]}
+        if not bids:
+            continue
         sold = sale(bids)
         traffic.rounds += sold.rounds
         traffic.say(instance.bidders)  # the announcement

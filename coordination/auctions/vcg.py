@@ -27,9 +27,10 @@ def vcg(instance: Instance, limit: float = LIMIT) -> Outcome:
     payments: dict[int, float] = {}
     for bidder in sorted(set(best.awards.values())):
         own = sum(float(instance.gains[b, task]) for task, b in best.awards.items() if b == bidder)
-        without = optimum(_without(instance, bidder), limit)
+        rest = _without(instance, bidder)
+        without = optimum(rest, limit)
         exact = exact and without.is_exact
-        others = instance.gain(without.awards)
+        others = rest.gain(without.awards)
         payments[bidder] = max(0.0, others - (total - own))
     traffic = Traffic()
     traffic.rounds = 1
