@@ -9,7 +9,7 @@ their gains were counted on top of it.
 Rules:
 * `Consensus` holds the rows of one bidder (an agent) or of all of them (a simulation); the rules are written once.
 * Of equal bids the lowest bidder's wins, everywhere. Gains of 0 are not bid for.
-* A bidder's gain for a task does not depend on its bundle, but whether the task still fits does: so gains diminish.
+* Gains diminish as a bundle grows: a task may not fit any more, and with `tires` each gain falls by what is carried.
 
 Guarantee (the paper's theorems 1 and 2, unit loads): agreement after at most `min(tasks, bidders x capacity)` times the
 diameter rounds, and at least half of the greatest gain; the awards are those of the sequential single-item auction.
@@ -19,6 +19,7 @@ Cost: a round is one message a link, of y and z for each task and s for each bid
 8nn bytes of memory here, and degree x some forty operations on tables of that size a round.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,8 @@ class Wants:
     """(tasks,)"""
     room: float
     """Its whole capacity."""
+    tires: bool = False
+    """Whether its gain for a task falls by the loads that it carries already."""
 
 
 def wants_of(instance: Instance, bidder: int) -> Wants:
@@ -108,19 +111,20 @@ def extended(wants: Wants, bundle: list[int], bids: Matrix, winners: Matrix) -> 
     """The bundle with all that the bidder adds to it, best first; writes its bids to its rows `bids`, `winners`."""
     gains = wants.gains
     bundle = list(bundle)
-    left = wants.room - sum(wants.loads[task] for task in bundle)
-    beats = (gains > bids) | ((gains == bids) & (wants.bidder < winners))
-    beats &= gains > 0
-    beats[bundle] = False
+    carried = sum(wants.loads[task] for task in bundle)
+    other = np.ones(len(gains), bool)
+    other[bundle] = False
     while True:
-        can = beats & (wants.loads <= left)
+        worth = gains - carried if wants.tires else gains
+        beats = (worth > bids) | ((worth == bids) & (wants.bidder < winners))
+        can = other & beats & (worth > 0) & (wants.loads <= wants.room - carried)
         if not can.any():
             return bundle
-        task = int(np.where(can, gains, -1).argmax())
+        task = int(np.where(can, worth, -1).argmax())
         bundle.append(task)
-        left -= wants.loads[task]
-        beats[task] = False
-        bids[task], winners[task] = gains[task], wants.bidder
+        carried += wants.loads[task]
+        other[task] = False
+        bids[task], winners[task] = worth[task], wants.bidder
 
 
 def released(bidder: int, bundle: list[int], bids: Matrix, winners: Matrix) -> list[int]:
@@ -135,21 +139,18 @@ def released(bidder: int, bundle: list[int], bids: Matrix, winners: Matrix) -> l
 
 
 class Consensus:
-    """All bidders of an instance, in rounds."""
+    """All bidders of a market, in rounds."""
 
-    def __init__(self, instance: Instance, network: Network) -> None:
-        assert network.size == instance.bidders
-        size = instance.bidders
-        self.instance = instance
+    def __init__(self, wants: Sequence[Wants], network: Network) -> None:
+        assert network.size == len(wants)
+        size, shape = len(wants), (len(wants), len(wants[0].gains))
+        self.wants = wants
         self.network = network
         self.lists = Lists(
-            np.zeros_like(instance.gains),
-            np.full(instance.gains.shape, NOBODY),
-            np.zeros((size, size), np.int64),
+            np.zeros(shape, wants[0].gains.dtype), np.full(shape, NOBODY), np.zeros((size, size), np.int64)
         )
         self.bundles: list[list[int]] = [[] for _ in range(size)]
         self.round = 0
-        self._wants = [wants_of(instance, bidder) for bidder in range(size)]
 
     def build(self) -> bool:
         """Everybody extends its bundle. True if any did."""
@@ -157,14 +158,14 @@ class Consensus:
         lists = self.lists
         for bidder, bundle in enumerate(self.bundles):
             self.bundles[bidder] = extended(
-                self._wants[bidder], bundle, lists.bids[bidder], lists.winners[bidder]
+                self.wants[bidder], bundle, lists.bids[bidder], lists.winners[bidder]
             )
         return before != [len(bundle) for bundle in self.bundles]
 
     def exchange(self) -> None:
         """Everybody says its lists to its neighbours, and settles what it hears, neighbour by neighbour."""
         self.round += 1
-        everybody = np.arange(self.instance.bidders)
+        everybody = np.arange(len(self.wants))
         self.lists.times[everybody, everybody] = self.round
         said = self.lists
         lists = said.rows(everybody)
@@ -180,6 +181,16 @@ class Consensus:
         return bool((lists.winners == lists.winners[0]).all() and (lists.bids == lists.bids[0]).all())
 
 
+def agreed(wants: Sequence[Wants], network: Network, limit: int) -> Consensus:
+    """The run at its end, when all agree. Raises `SwarmError` after `limit` rounds."""
+    run = Consensus(wants, network)
+    while run.build() or not run.agree():
+        if run.round == limit:
+            raise SwarmError(f"CBBA: no agreement after {limit} rounds, well beyond what theory allows.")
+        run.exchange()
+    return run
+
+
 def bound(instance: Instance, network: Network) -> int:
     """The paper's bound on rounds: the awards that there can be, times the diameter."""
     places: float = instance.bidders
@@ -191,13 +202,9 @@ def bound(instance: Instance, network: Network) -> int:
 
 def cbba(instance: Instance, network: Network) -> Outcome:
     """The awards that all agree on; the last round, in which nothing changes, is not counted."""
-    run, traffic = Consensus(instance, network), Traffic()
-    limit = 4 * bound(instance, network) + 4
-    while run.build() or not run.agree():
-        if run.round == limit:
-            raise SwarmError(f"CBBA: no agreement after {limit} rounds, four times what theory allows.")
-        run.exchange()
-        traffic.say(network.links, 2 * instance.tasks + instance.bidders)
+    wants = [wants_of(instance, bidder) for bidder in range(instance.bidders)]
+    run, traffic = agreed(wants, network, 4 * bound(instance, network) + 4), Traffic()
+    traffic.say(network.links * run.round, 2 * instance.tasks + instance.bidders)
     traffic.rounds = run.round
     awards = {task: bidder for bidder, bundle in enumerate(run.bundles) for task in bundle}
     return settled(instance, awards, traffic)

@@ -67,12 +67,16 @@ class Initiator:
     rank: Rank
     phase: Phase = Phase.CALLING
     proposals: dict[str, Any] = field(default_factory=dict)
-    refused: list[str] = field(default_factory=list)
+    refused: dict[str, None] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
     """Who would get the award next."""
     winner: str | None = None
     until: float = 0.0
     result: Any = None
+    _called: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._called = frozenset(self.participants)
 
     def call(self) -> list[Said]:
         """The calls for proposals."""
@@ -85,7 +89,7 @@ class Initiator:
             return self._propose(who, said.body, now)
         if said.act == Act.REFUSE and self.phase == Phase.CALLING:
             if who not in self.refused and who not in self.proposals:
-                self.refused.append(who)
+                self.refused[who] = None
             return self._close(now) if self._all_answered() else []
         if self.phase != Phase.AWARDED or who != self.winner:
             return []
@@ -104,7 +108,7 @@ class Initiator:
         return []
 
     def _propose(self, who: str, body: Any, now: float) -> list[Said]:
-        if self.phase != Phase.CALLING or now >= self.deadline or who not in self.participants:
+        if self.phase != Phase.CALLING or now >= self.deadline or who not in self._called:
             # The same proposal again, of somebody who waits for our answer, is no late one.
             return [] if who in self.proposals else [Said(who, Act.REJECT)]
         self.proposals.setdefault(who, body)
@@ -115,7 +119,8 @@ class Initiator:
 
     def _close(self, now: float) -> list[Said]:
         self.waiting = self.rank(self.proposals)
-        hopeless = [who for who in self.proposals if who not in self.waiting]
+        hopeful = dict.fromkeys(self.waiting)
+        hopeless = [who for who in self.proposals if who not in hopeful]
         return [*(Said(who, Act.REJECT) for who in hopeless), *self._award(now)]
 
     def _award(self, now: float) -> list[Said]:

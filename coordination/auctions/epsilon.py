@@ -8,6 +8,9 @@ it gets the task it is as well off, within eps, as with any other ("eps-compleme
 Guarantee: the gain is within n x eps of the greatest; so with integer gains and eps < 1/n it is the greatest. Integers
 are multiplied by n + 1 here and eps is an integer of at least 1, so nothing is ever rounded.
 
+Payments are the prices less the lowest of them: all keep their differences, and nobody pays more than its gain and eps,
+since the cheapest task would be no worse. They are not truthful: that is VCG's.
+
 Rules:
 * Rounds are Jacobi's (all without a task bid against the same prices; the highest bid for a task has it) or Gauss
   and Seidel's (one bids, at once). The first are vectors, the second fewer bids.
@@ -235,7 +238,6 @@ def epsilon_auction(
     pairs = enumerate(market.tasks[: instance.bidders].tolist())
     awards = {task: bidder for bidder, task in pairs if task < instance.tasks}
     awards = {task: bidder for task, bidder in awards.items() if instance.gains[bidder, task] > 0}
-    payments: dict[int, float] = {}
-    for task, bidder in awards.items():
-        payments[bidder] = payments.get(bidder, 0.0) + float(market.prices[task]) / market.scale
+    prices = market.prices - market.prices.min()
+    payments = {bidder: float(prices[task]) / market.scale for task, bidder in awards.items()}
     return settled(instance, awards, traffic, payments)

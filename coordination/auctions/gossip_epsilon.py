@@ -57,7 +57,8 @@ def gossip_epsilon(instance: Instance, network: Network, *, epsilon: float | Non
         for bidder, task in enumerate(mine.tolist())
         if task < instance.tasks and instance.gains[bidder, task] > 0
     }
-    payments = {bidder: float(prices[bidder, task]) / scale for task, bidder in awards.items()}
+    least = prices[0].min()
+    payments = {bidder: float(prices[bidder, task] - least) / scale for task, bidder in awards.items()}
     return settled(instance, awards, traffic, payments)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from coordination.auctions import Instance, Network, Outcome, optimum
 from coordination.auctions.cbaa import cbaa
-from coordination.auctions.cbba import Consensus, bound, cbba, released
+from coordination.auctions.cbba import Wants, agreed, bound, cbba, released, wants_of
 from coordination.auctions.instance import generated
 from coordination.auctions.single_items import sequential
 from tests.coordination.auctions.markets import network, orlib, packed, rng_of, small
@@ -57,9 +57,7 @@ def test_the_library_on_a_line_and_on_a_complete_network() -> None:
 
 def test_all_believe_what_each_holds_at_the_end() -> None:
     instance = generated(6, 10, rng_of(5), capacity=2)
-    run = Consensus(instance, Network.line(6))
-    while run.build() or not run.agree():
-        run.exchange()
+    run = agreed([wants_of(instance, bidder) for bidder in range(6)], Network.line(6), limit=100)
     for bidder, bundle in enumerate(run.bundles):
         assert set(np.flatnonzero(run.lists.winners[0] == bidder)) == set(bundle)
 
@@ -70,3 +68,14 @@ def test_who_loses_a_task_releases_those_added_after_it() -> None:
     assert bids.tolist() == [5, 6, 0, 0]
     assert winners.tolist() == [0, 1, -1, -1]
     assert released(0, [0], bids, winners) == [0]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_bidders_that_tire_share_work_out_evenly(seed: int) -> None:
+    rng = rng_of(seed)
+    sizes = np.sort(rng.integers(1, 50, size=24))[::-1].copy()
+    wants = [Wants(bidder, 10_000 - sizes, sizes, 1e9, tires=True) for bidder in range(4)]
+    run = agreed(wants, network(seed, 4), limit=500)
+    loads = [int(sizes[bundle].sum()) for bundle in run.bundles]
+    assert sorted(task for bundle in run.bundles for task in bundle) == list(range(24))
+    assert max(loads) - min(loads) <= sizes.max()

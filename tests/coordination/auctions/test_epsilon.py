@@ -33,6 +33,19 @@ def test_it_is_within_n_times_epsilon(seed: int) -> None:
         assert found.value >= optimum(instance).value - n * epsilon, f"seed {seed}"
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_nobody_pays_more_than_its_gain_and_epsilon(seed: int) -> None:
+    instance = small(seed, most=15)
+    links = Network.complete(instance.bidders)
+    for found in (
+        epsilon_auction(instance),
+        epsilon_auction(instance, epsilon=2.0),
+        gossip_epsilon(instance, links),
+    ):
+        for task, bidder in found.awards.items():
+            assert 0 <= found.payments[bidder] <= instance.gains[bidder, task] + 2.0
+
+
 def test_a_coarse_epsilon_does_miss_the_optimum() -> None:
     """So the tests above could fail."""
     missed = [s for s in range(40) if epsilon_auction(small(s), epsilon=10.0).value < optimum(small(s)).value]
