@@ -218,6 +218,8 @@ class Protocol(ABC):
 
     wire: ClassVar[tuple[type[Wire], ...]] = ()
     """All types of its messages: what `Codec` can decode."""
+    records: ClassVar[tuple[type[Wire], ...]] = ()
+    """All types of its records; `Codec` can decode them too."""
 
     id: int
 
@@ -293,7 +295,7 @@ class Codec:
         if not protocol.wire:
             raise ConfigurationError(f"{protocol.__name__} names no messages. List them in its `wire`.")
         union: Any = protocol.wire[0]
-        for other in protocol.wire[1:]:
+        for other in (*protocol.wire[1:], *protocol.records):
             union = union | other
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(union)

@@ -82,6 +82,8 @@ class Clients:
     decided_at_s: list[float] = field(default_factory=list)
     """When each proposal was answered."""
     operations: list[Operation] = field(default_factory=list)
+    closed: bool = False
+    """Set it, and nothing new is proposed."""
 
     def __post_init__(self) -> None:
         if self.record and self.load.batch != 1:
@@ -122,7 +124,7 @@ class Clients:
         return (client, serial, "put", key, f"{client}.{serial}" if self.record else self._payload)
 
     def _next(self, client: int) -> None:
-        if self.load.total is not None and self.proposed >= self.load.total:
+        if self.closed or (self.load.total is not None and self.proposed >= self.load.total):
             return
         self.proposed += 1
         commands = tuple(self._command(client) for _ in range(self.load.batch))

@@ -1,0 +1,40 @@
+"""The protocols of the laboratory, by name, each with what checks it.
+
+Rules: a protocol that replicates a log is listed here once, and everything that takes `--protocol` or
+`consensus.protocol` looks here: the simulator, the benchmark, the agents on Ray.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from actors.errors import ConfigurationError
+from coordination.checker import Checker
+from coordination.protocol import ProtocolKind
+from coordination.simulation.simulation import World
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A protocol and the checkers of its own properties, made for each run."""
+
+    kind: ProtocolKind
+    checkers: Callable[[World], Sequence[Checker]]
+
+
+CATALOGUE: Mapping[str, Entry] = {}
+
+
+def entry_named(name: str) -> Entry:
+    """The protocol with a name. Raises `ConfigurationError` that lists all."""
+    entry = CATALOGUE.get(name)
+    if entry is None:
+        close = get_close_matches(name, CATALOGUE, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ConfigurationError(f"protocol: there is no {name!r}.{hint} There are: {', '.join(CATALOGUE)}.")
+    return entry
+
+
+def protocol_named(name: str) -> ProtocolKind:
+    """The kind of the protocol with a name. Raises `ConfigurationError` that lists all."""
+    return entry_named(name).kind
