@@ -15,7 +15,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from coordination.voting.ballot import Ballot
 from coordination.voting.profile import profile_of
@@ -72,7 +71,7 @@ def _strongest_paths(margins: list[list[int]]) -> list[list[int]]:
     """Entry [a][b] is the greatest margin that some path of wins from a to b has at its weakest; 0 without one."""
     greatest = max(map(max, margins))
     kind: Any = np.int64 if greatest.bit_length() <= _INT64_BITS else object
-    strength: NDArray[Any] = np.maximum(np.array(margins, dtype=kind), 0)
+    strength = np.maximum(np.array(margins, dtype=kind), 0)
     for through in range(len(margins)):
         detour = np.minimum(strength[:, through, None], strength[None, through, :])
         np.maximum(strength, detour, out=strength)
