@@ -16,7 +16,7 @@ from fractions import Fraction
 from actors.errors import ConfigurationError
 from coordination.voting.ballot import Ballot
 from coordination.voting.profile import first_places, points_of
-from coordination.voting.tally import Breaker, Tally, exact, tally_of
+from coordination.voting.tally import Breaker, Tally, exact, tally_of, whole
 
 
 def plurality(ballots: Sequence[Ballot], candidates: Sequence[str], rng: Breaker) -> Tally:
@@ -72,7 +72,8 @@ def _firsts(ballots: Sequence[Ballot], candidates: Sequence[str]) -> dict[str, F
 
 
 def _cast(ballots: Sequence[Ballot]) -> Fraction:
-    return sum((exact(ballot.weight) for ballot in ballots if not ballot.abstains), Fraction(0))
+    weights, scale = whole([ballot.weight for ballot in ballots if not ballot.abstains])
+    return Fraction(sum(weights), scale)
 
 
 def _lacking(firsts: Mapping[str, Fraction], candidates: Sequence[str], needed: str, bound: Fraction) -> str:

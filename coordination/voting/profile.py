@@ -26,7 +26,7 @@ from coordination.voting.ballot import (
     Vector,
     Vote,
 )
-from coordination.voting.tally import check_count, exact, whole
+from coordination.voting.tally import Exact, check_count, exact, whole
 
 Ranks = tuple[int, ...]
 """The tier of each candidate on a ballot, 0 for the best."""
@@ -48,13 +48,13 @@ class Profile:
     """Of each entry of `ranks`, in multiples of 1/scale."""
     scale: int
 
-    def firsts(self, left: Sequence[int]) -> dict[int, Fraction]:
-        """The weight of each of the candidates in `left` as the first among them.
+    def firsts(self, left: Sequence[int]) -> dict[int, Exact]:
+        """The weight of each of the candidates in `left` as the first among them, in multiples of 1/scale.
 
         A ballot on which several of them are level at the top is shared out among these, and one on which all of
         them are level below what it names counts for none: it is exhausted.
         """
-        total = {candidate: Fraction(0) for candidate in left}
+        total: dict[int, Exact] = dict.fromkeys(left, 0)
         last = len(self.candidates)
         for ranks, weight in zip(self.ranks, self.weights, strict=True):
             best = min(ranks[candidate] for candidate in left)
@@ -112,38 +112,38 @@ def profile_of(ballots: Sequence[Ballot], candidates: Sequence[str]) -> Profile:
 def points_of(
     ballots: Sequence[Ballot],
     candidates: Sequence[str],
-    read: Callable[[Ballot], Sequence[tuple[str, Fraction]]],
+    read: Callable[[Ballot], Sequence[tuple[str, Exact]]],
 ) -> dict[str, Fraction]:
     """The sum, by candidate, of what each ballot gives it (`read`) times the ballot's weight."""
     check_count(ballots, candidates)
     place = {name: index for index, name in enumerate(candidates)}
-    points = dict.fromkeys(candidates, Fraction(0))
-    for ballot in ballots:
-        if not ballot.abstains:
-            weight = exact(ballot.weight)
-            for name, value in read(ballot):
-                _index(place, name, ballot)
-                points[name] += weight * value
-    return points
+    points: dict[str, Exact] = dict.fromkeys(candidates, 0)
+    cast = [ballot for ballot in ballots if not ballot.abstains]
+    weights, scale = whole([ballot.weight for ballot in cast])
+    for ballot, weight in zip(cast, weights, strict=True):
+        for name, value in read(ballot):
+            _index(place, name, ballot)
+            points[name] += weight * value
+    return {name: Fraction(total) / scale for name, total in points.items()}
 
 
-def first_places(ballot: Ballot) -> list[tuple[str, Fraction]]:
+def first_places(ballot: Ballot) -> list[tuple[str, Exact]]:
     """One in all for the candidates at the top, in equal shares; none if it names nobody."""
     top = next(iter(_tiers(ballot)), ())
-    return [(name, Fraction(1, len(top))) for name in top]
+    return [(top[0], 1)] if len(top) == 1 else [(name, Fraction(1, len(top))) for name in top]
 
 
-def approved(ballot: Ballot) -> list[tuple[str, Fraction]]:
+def approved(ballot: Ballot) -> list[tuple[str, Exact]]:
     """One for each candidate that it approves of, or chooses."""
     vote = ballot.vote
     if isinstance(vote, Choice):
-        return [(vote.candidate, Fraction(1))]
+        return [(vote.candidate, 1)]
     if isinstance(vote, Approval):
-        return [(name, Fraction(1)) for name in vote.candidates]
+        return [(name, 1) for name in vote.candidates]
     raise _unfit(ballot, "an approval or a choice")
 
 
-def scored(ballot: Ballot) -> list[tuple[str, Fraction]]:
+def scored(ballot: Ballot) -> list[tuple[str, Exact]]:
     """The scores that it gives."""
     if isinstance(ballot.vote, Scores):
         return [(name, exact(value)) for name, value in ballot.vote.values.items()]

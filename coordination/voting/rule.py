@@ -1,15 +1,16 @@
 """The rules by name, each with what it promises.
 
-A promise is a theorem of the social choice literature about complete rankings (for approval and score: about their
-own ballots); tests hold each rule to its promises and show a counterexample for each that it does not make.
-Definitions:
+A promise is a theorem of the social choice literature about complete rankings. For approval and score it is about their
+own ballots, read as rankings of two and more tiers: voters who approve by a threshold of their own can still defeat the
+candidate whom most prefer. Tests hold each rule to its promises, and show a counterexample for each that it does not
+make. Definitions:
 
 * Condorcet: who beats every other candidate in pairs wins alone.
-* Majority: whom more than half put first wins alone.
+* Majority: whom more than half put first, alone, wins alone.
 * Monotone: who wins and is raised on some ballots, all else unchanged, still wins.
 * Clone-proof: whether a candidate outside wins does not depend on how many clones (candidates that stand next to one
   another on all ballots) another has (Tideman 1987).
-* Reversal: who wins alone does not win if all ballots are reversed (Saari 1994).
+* Reversal: of two candidates or more, who wins alone does not win if all ballots are reversed (Saari 1994).
 """
 
 from collections.abc import Mapping
@@ -52,7 +53,7 @@ _KINDS = (
     RuleKind("majority", majority, False, True, True, False, True, "n + m", decisive=False),
     RuleKind("supermajority", supermajority(), False, False, True, False, True, "n + m", decisive=False),
     RuleKind("unanimity", unanimity, False, False, True, False, True, "n + m", decisive=False),
-    RuleKind("approval", approval, False, False, True, True, True, "n m", takes=(Approval, Choice)),
+    RuleKind("approval", approval, True, True, True, True, True, "n m", takes=(Approval, Choice)),
     RuleKind("score", score, False, False, True, True, True, "n m", takes=(Scores,)),
     RuleKind("borda", borda, False, False, True, False, True, "n m"),
     RuleKind("copeland", copeland, True, True, True, False, True, "n m^2"),

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from coordination.voting.ballot import Ballot
 from coordination.voting.profile import Profile, profile_of
-from coordination.voting.tally import Breaker, Draw, Tally, tally_of
+from coordination.voting.tally import Breaker, Draw, Exact, Tally, tally_of
 
 
 def instant_runoff(ballots: Sequence[Ballot], candidates: Sequence[str], rng: Breaker) -> Tally:
@@ -23,11 +23,11 @@ def instant_runoff(ballots: Sequence[Ballot], candidates: Sequence[str], rng: Br
     profile = profile_of(ballots, candidates)
     draw = Draw(candidates, rng)
     left = list(range(len(candidates)))
-    scores: dict[str, Fraction] = {}
+    scores: dict[str, Exact] = {}
     trail: list[str] = []
     while True:
         firsts = profile.firsts(left)
-        scores |= {candidates[index]: firsts[index] / profile.scale for index in left}
+        scores |= {candidates[index]: Fraction(firsts[index]) / profile.scale for index in left}
         trail.append(_told(profile, firsts))
         best = max(firsts.values())
         if len(left) <= 2 or 2 * best > sum(firsts.values()) or best == 0:
@@ -38,7 +38,7 @@ def instant_runoff(ballots: Sequence[Ballot], candidates: Sequence[str], rng: Br
         left = [index for index in left if index not in out]
 
 
-def _weakest(firsts: dict[int, Fraction], candidates: Sequence[str], draw: Draw) -> list[int]:
+def _weakest(firsts: dict[int, Exact], candidates: Sequence[str], draw: Draw) -> list[int]:
     fewest = min(firsts.values())
     tied = [index for index, votes in firsts.items() if votes == fewest]
     if fewest == 0 or len(tied) == 1:
@@ -47,7 +47,7 @@ def _weakest(firsts: dict[int, Fraction], candidates: Sequence[str], draw: Draw)
     return [candidates.index(last)]
 
 
-def _told(profile: Profile, firsts: dict[int, Fraction]) -> str:
+def _told(profile: Profile, firsts: dict[int, Exact]) -> str:
     return ", ".join(
         f"{profile.candidates[index]} {float(votes / profile.scale):g}" for index, votes in firsts.items()
     )

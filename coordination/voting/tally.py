@@ -72,6 +72,9 @@ class Tally:
     """What each ballot counted, if not its own weight: see `Electorate.weighting`."""
 
 
+Exact = Fraction | int
+"""A number without rounding. Integers where they do: they are ten times as fast."""
+
 Rule = Callable[[Sequence[Ballot], Sequence[str], Breaker], Tally]
 """A voting rule: `rule(ballots, candidates, rng)`. One's own is one function; `tally_of` does the rest."""
 
@@ -148,7 +151,7 @@ def tally_of(
     rule: str,
     ballots: Sequence[Ballot],
     candidates: Sequence[str],
-    scores: Mapping[str, float | Fraction],
+    scores: Mapping[str, float | Exact],
     rng: Breaker | Draw,
     *,
     winners: Sequence[str] | None = None,
