@@ -33,7 +33,9 @@ def recorded() -> dict[str, dict[str, list[list[int]]]]:
     """By kind and rule, the winners of each profile, as pref_voting 1.18.2 gave them."""
     packed = json.loads(FILE.read_text())
     return {
-        kind: {rule: [_unpacked(text[i : i + 2]) for i in range(0, len(text), 2)] for rule, text in rules.items()}
+        kind: {
+            rule: [_unpacked(text[i : i + 2]) for i in range(0, len(text), 2)] for rule, text in rules.items()
+        }
         for kind, rules in packed.items()
     }
 
@@ -49,7 +51,11 @@ def _methods(kind: str) -> Methods:
     )
 
     if kind in ("grades", "approvals"):
-        return {"score" if kind == "grades" else "approval": lambda p: grade_methods.score_voting(p, ungraded_score=0)}
+        return {
+            "score" if kind == "grades" else "approval": lambda p: grade_methods.score_voting(
+                p, ungraded_score=0
+            )
+        }
     pairwise: dict[str, Callable[[Any], list[int]]] = {
         "condorcet_winner": lambda p: [] if p.condorcet_winner() is None else [p.condorcet_winner()],
         "copeland": c1_methods.copeland,

@@ -65,14 +65,14 @@ def test_a_ballot_goes_over_the_wire_and_back(vote: Vote) -> None:
     ],
 )
 def test_what_is_no_ballot_is_refused(data: Any) -> None:
-    with pytest.raises(ConfigurationError, match="Give|Leave|Name"):
+    with pytest.raises(ConfigurationError, match=r"Give|Leave|Name"):
         ballot_from(data)
 
 
 def test_an_error_names_who_and_the_mend() -> None:
     with pytest.raises(ConfigurationError, match=r"the weight of 'ada' is -2\. Give 0 or more"):
         Ballot("ada", Choice("a"), -2)
-    with pytest.raises(ConfigurationError, match="'tea' stands there twice. Name each candidate once"):
+    with pytest.raises(ConfigurationError, match=r"'tea' stands there twice\. Name each candidate once"):
         ranking("tea", "milk", "tea")
 
 

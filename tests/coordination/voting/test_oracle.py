@@ -56,7 +56,9 @@ def test_all_orders_of_striking_out_together_reach_the_winners_of_parallel_unive
             assert reached <= set(winners), each
 
 
-def test_ranked_pairs_elect_whom_some_order_of_equal_pairs_elects_and_all_of_them_where_none_conflict() -> None:
+def test_ranked_pairs_elect_whom_some_order_of_equal_pairs_elects_and_all_of_them_where_none_conflict() -> (
+    None
+):
     for each, ballots, winners in cases("linear", "ranked_pairs"):
         for order in (each.candidates, each.candidates[::-1]):
             tally = ranked_pairs(ballots, each.candidates, order)

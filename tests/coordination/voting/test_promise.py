@@ -214,7 +214,9 @@ def test_an_unsound_rule_would_be_caught() -> None:
     ):
         with pytest.raises(AssertionError):
             test(boast)
-    antiplurality = RuleKind("worst", lambda b, c, rng: plurality(turned(b), c, rng), True, True, True, True, True, "")
+    antiplurality = RuleKind(
+        "worst", lambda b, c, rng: plurality(turned(b), c, rng), True, True, True, True, True, ""
+    )
     for test in (test_whom_more_than_half_put_first_wins_alone, test_who_wins_and_is_raised_still_wins):
         with pytest.raises(AssertionError):
             test(antiplurality)
@@ -259,7 +261,9 @@ def test_instant_runoff_can_punish_who_is_raised() -> None:
     runoff = RULES["instant_runoff"]
     votes = orders((6, "bac"), (6, "cba"), (5, "acb"))  # a goes first, and 5 votes go over to c: 11 to 6
     assert counted(runoff, votes, "abc").winner == "c"
-    raised = orders((4, "bac"), (8, "cba"), (5, "acb"))  # two put c first; now b goes, and 4 votes go to a: 9 to 8
+    raised = orders(
+        (4, "bac"), (8, "cba"), (5, "acb")
+    )  # two put c first; now b goes, and 4 votes go to a: 9 to 8
     assert counted(runoff, raised, "abc").winner == "a"
 
 

@@ -1,6 +1,8 @@
 """The rules on examples from the literature, on odd ballots, and at their limits."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from random import Random
 
@@ -10,12 +12,14 @@ from actors import ConfigurationError
 from coordination.voting import (
     KEMENY_LIMIT,
     RULES,
+    Abstention,
     Aggregator,
     Approval,
     Ballot,
     Choice,
     Number,
     Rule,
+    RuleKind,
     Scores,
     Tally,
     approval,
@@ -39,6 +43,7 @@ from coordination.voting import (
 )
 from coordination.voting.profile import RANKED_LIMIT
 from coordination.voting.rule import votes_taken
+from coordination.voting.tally import Breaker
 
 # The capital of Tennessee: each city's voters prefer the nearer one.
 CITIES = ["Memphis", "Nashville", "Chattanooga", "Knoxville"]
@@ -106,7 +111,11 @@ def test_schulzes_own_example_comes_out_as_in_his_paper() -> None:
 
 def test_ranked_pairs_lock_majorities_from_the_greatest_to_the_least() -> None:
     # Tideman's rule on a circle: a over b by 5, b over c by 3; c over a, by 1, would close it.
-    votes = [Ballot("1", ranking(*"abc"), 4), Ballot("2", ranking(*"bca"), 3), Ballot("3", ranking(*"cab"), 2)]
+    votes = [
+        Ballot("1", ranking(*"abc"), 4),
+        Ballot("2", ranking(*"bca"), 3),
+        Ballot("3", ranking(*"cab"), 2),
+    ]
     tally = ranked_pairs(votes, list("abc"), Random(1))
     assert tally.winner == "a"
     assert tally.trail == ("b over c, 5", "a over b, 3")
@@ -164,8 +173,6 @@ def test_two_thirds_are_exact() -> None:
 
 
 def test_abstentions_are_not_in_the_base_of_a_majority() -> None:
-    from coordination.voting import Abstention  # noqa: PLC0415  # reads best beside its use
-
     votes = ballots_of([Choice("a"), Choice("a"), Choice("b"), Abstention(), Abstention()])
     tally = majority(votes, ["a", "b"], Random(1))
     assert (tally.winner, tally.turnout.voted, tally.turnout.abstained) == ("a", 3, 2)
@@ -174,10 +181,9 @@ def test_abstentions_are_not_in_the_base_of_a_majority() -> None:
 
 
 @pytest.mark.parametrize("kind", RULES.values(), ids=lambda kind: kind.name)
-def test_where_nobody_votes_nobody_wins(kind: object) -> None:
-    rule = kind.rule  # type: ignore[attr-defined]  # a RuleKind; object keeps the parameter's name short
-    for votes in ([], [Ballot("1", Choice("a"), 0.0)] if Choice in kind.takes else []):  # type: ignore[attr-defined]
-        tally = rule(votes, ["a", "b"], Random(1))
+def test_where_nobody_votes_nobody_wins(kind: RuleKind) -> None:
+    for votes in ([], [Ballot("1", Choice("a"), 0.0)] if Choice in kind.takes else []):
+        tally = kind.rule(votes, ["a", "b"], Random(1))
         assert (tally.winner, tally.winners, tally.reason) == (None, (), "nobody voted")
 
 
@@ -242,10 +248,8 @@ def test_a_kept_tally_is_counted_again_without_its_generator(rule: Rule) -> None
 
 
 def test_a_forged_tally_is_found_out() -> None:
-    from dataclasses import replace  # noqa: PLC0415  # reads best beside its use
-
-    def again(ballots: object, rng: object) -> Tally:
-        return plurality(ballots, CITIES, rng)  # type: ignore[arg-type]  # as `differences` gives them
+    def again(ballots: Sequence[Ballot], rng: Breaker) -> Tally:
+        return plurality(ballots, CITIES, rng)
 
     tally = plurality(TENNESSEE, CITIES, Random(1))
     assert differences(replace(tally, winner="Nashville"), again) == ["winner"]
@@ -253,8 +257,8 @@ def test_a_forged_tally_is_found_out() -> None:
 
 
 def test_ones_own_rule_is_one_function() -> None:
-    def longest_name(ballots, candidates, rng):  # type: ignore[no-untyped-def]  # as a user writes it
-        named = {ballot.vote.candidate for ballot in ballots}
+    def longest_name(ballots: Sequence[Ballot], candidates: Sequence[str], rng: Breaker) -> Tally:
+        named = {ballot.vote.candidate for ballot in ballots if isinstance(ballot.vote, Choice)}
         return tally_of("longest", ballots, candidates, {c: len(c) * (c in named) for c in candidates}, rng)
 
     votes = ballots_of([Choice("tea"), Choice("coffee")])
@@ -274,5 +278,5 @@ def test_a_rule_is_found_by_its_name() -> None:
     assert rule_named("borda") is borda
     assert Choice in votes_taken(approval)
     assert votes_taken(lambda ballots, candidates, rng: tally_of("", ballots, candidates, {}, rng))
-    with pytest.raises(ConfigurationError, match="there is no rule 'bodra'. There are: plurality"):
+    with pytest.raises(ConfigurationError, match=r"there is no rule 'bodra'\. There are: plurality"):
         rule_named("bodra")
