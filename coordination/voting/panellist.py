@@ -12,11 +12,13 @@ Rules:
 import inspect
 import re
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any
 
 from actors import Agent, Context, Message
 from coordination.voting.ballot import (
     NAME_LENGTH,
+    NUMBER_LIMIT,
     Abstention,
     Approval,
     Choice,
@@ -97,7 +99,8 @@ class ModelPanellist(Panellist):
         if not self.numeric:
             return Choice(found[-1].strip("*_`\"' .")[:NAME_LENGTH] or found[-1][:NAME_LENGTH])
         number = _NUMBER.search(found[-1].replace(",", ""))
-        return Abstention() if number is None else Number(float(number.group()))
+        value = inf if number is None else float(number.group())
+        return Number(value) if abs(value) <= NUMBER_LIMIT else Abstention()
 
 
 def in_words(vote: Vote) -> str:
