@@ -11,6 +11,8 @@ from difflib import get_close_matches
 from actors.errors import ConfigurationError
 from coordination.checker import Checker
 from coordination.protocol import ProtocolKind
+from coordination.raft.checker import RaftChecker
+from coordination.raft.raft import RAFT
 from coordination.simulation.simulation import World
 
 
@@ -22,7 +24,9 @@ class Entry:
     checkers: Callable[[World], Sequence[Checker]]
 
 
-CATALOGUE: Mapping[str, Entry] = {}
+CATALOGUE: Mapping[str, Entry] = {
+    entry.kind.name: entry for entry in (Entry(RAFT, lambda world: (RaftChecker(),)),)
+}
 
 
 def entry_named(name: str) -> Entry:

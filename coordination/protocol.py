@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from actors.errors import ConfigurationError
+from coordination.quorum import QuorumSystem
 from coordination.signature import Scheme, TokenScheme
 
 NEVER = math.inf
@@ -266,6 +267,8 @@ class ProtocolKind:
     source: str
     """The paper."""
     costs: Costs | None = None
+    quorums: Callable[[tuple[int, ...]], QuorumSystem] | None = None
+    """Which of its members decide."""
     recovery_delays: int = 1000
     """When everything has healed and at most f are faulty, a command is decided within so many times `delay_s`."""
 

@@ -47,8 +47,10 @@ from coordination.simulation.node import Node
 _WAKE, _DISK, _PROPOSE, _EVENT = -1, -2, -3, -4
 _LAST_EVENTS = 30
 
-Disguise = Callable[[Callable[[], Protocol], Random], Protocol]
-"""Makes a liar: given how to make the honest replica (again and again, if it likes), and a stream of its own."""
+Disguise = Callable[[Callable[[], Protocol], Random, frozenset[int]], Protocol]
+"""Makes a liar: given how to make the honest replica (again and again, if it likes), a stream of its own, and all that
+lie in this run, itself among them: they may conspire.
+"""
 
 Watcher = Callable[[Node, Event, Effects], None]
 
@@ -171,9 +173,10 @@ class Simulation:
             return world.kind.make(self._setting(node.id, rng))
 
         disguise = world.liars.get(node.id)
-        node.protocol = (
-            make() if disguise is None else disguise(make, self.stream("liar", str(node.id), str(life)))
-        )
+        node.protocol = make()
+        if disguise is not None:
+            rng = self.stream("liar", str(node.id), str(life))
+            node.protocol = disguise(make, rng, frozenset(world.liars))
         if self._codec is None and self._counts_bytes:
             self._codec = Codec(type(make()))
         node.alive = True
@@ -315,6 +318,9 @@ class Simulation:
             if content == node.life:
                 node.scheduled_at = NEVER
                 if node.wake_at <= local + 1e-12 * abs(local):
+                    local = max(
+                        local, node.wake_at
+                    )  # what was lost in rounding must not come too early for ever
                     node.wake_at = NEVER
                     self._handle(node, Tick(local))
                 else:
