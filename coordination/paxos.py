@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.errors import ConfigurationError
+from coordination.paxos_log import AcceptorLog
 from coordination.paxos_messages import (
     Accept,
     Accepted,
@@ -44,7 +45,6 @@ from coordination.paxos_messages import (
 from coordination.protocol import (
     Compact,
     Costs,
-    Decided,
     Effects,
     Event,
     Installed,
@@ -120,15 +120,7 @@ class MultiPaxos(Protocol):
         self.role = _FOLLOWER
         self.ballot = 0
         """The ballot that it leads, asks for, or follows."""
-        self.promised = 0
-        self.accepted: dict[int, tuple[int, Commands]] = {}
-        """By slot beyond `base`: the ballot and the value accepted last; up to `chosen` the value decided."""
-        self.base = 0
-        self.state: Any = None
-        """The application's state with all up to `base` applied."""
-        self.chosen = 0
-        """All slots up to here are decided, and their values known."""
-        self.applied = 0
+        self.log = AcceptorLog()
         self.open: dict[int, list[Any]] = {}
         """A leader's proposals: slot to [who accepted, as bits; when it was sent last]."""
         self.next = 1
@@ -196,7 +188,7 @@ class MultiPaxos(Protocol):
             case Promise():
                 self._on_promise(source, message)
             case Refuse():
-                if message.ballot > max(self.ballot, self.promised):
+                if message.ballot > max(self.ballot, self.log.promised):
                     self._follow(message.ballot, 0)
             case CatchUp():
                 self._teach(source, message.slot)
@@ -211,42 +203,32 @@ class MultiPaxos(Protocol):
     # --- Acceptor -----------------------------------------------------------------------------------------------
 
     def _on_prepare(self, source: int, message: Prepare) -> None:
-        if message.ballot < self.promised:
-            self._sends.append((source, Refuse(self.promised), 0))
+        log = self.log
+        if message.ballot < log.promised:
+            self._sends.append((source, Refuse(log.promised), 0))
             return
-        if message.slot <= self.chosen:
+        if message.slot <= log.chosen:
             self._teach(source, message.slot)
             return
-        if message.ballot > self.promised:
-            self.promised = message.ballot
+        if message.ballot > log.promised:
+            log.promised = message.ballot
             self._records.append(Promised(message.ballot))
         if source != self.id:
             self._follow(message.ballot, 0)
         # Whatever was accepted beyond: the slots that are open, which are bounded.
-        told = tuple(
-            (slot, ballot, value)
-            for slot, (ballot, value) in sorted(self.accepted.items())
-            if slot >= message.slot
-        )
-        self._after.append((source, Promise(message.ballot, message.slot, told)))
+        self._after.append((source, Promise(message.ballot, message.slot, log.open_from(message.slot))))
 
     def _on_accept(self, source: int, message: Accept) -> None:
         ballot = message.ballot
-        if ballot < self.promised:
-            self._sends.append((source, Refuse(self.promised), 0))
+        if ballot < self.log.promised:
+            self._sends.append((source, Refuse(self.log.promised), 0))
             return
         if source != self.id:
             self._hear_leader(source, ballot)
-        slot, values = message.slot, message.values
-        self.promised = ballot
-        accepted, chosen = self.accepted, self.chosen
-        for place, value in enumerate(values):
-            if slot + place > chosen:
-                accepted[slot + place] = (ballot, value)
-        self._records.append(Took(ballot, slot, values, chosen))
-        self._after.append((source, Accepted(ballot, slot, len(values))))
+        self._records.append(self.log.accept(ballot, message.slot, message.values))
+        self._after.append((source, Accepted(ballot, message.slot, len(message.values))))
         if source != self.id:
-            self._choose_up_to(source, ballot, message.chosen)
+            self._choose(source, ballot, message.chosen)
 
     def _hear_leader(self, source: int, ballot: int) -> None:
         if ballot != self.ballot or self.role != _FOLLOWER:
@@ -254,74 +236,49 @@ class MultiPaxos(Protocol):
         self._leader = source
         self._due = self.now + self._timeout
 
-    def _choose_up_to(self, source: int, ballot: int, chosen: int) -> None:
-        """The leader says what is decided: values accepted under its ballot are its own, others must be asked for."""
-        accepted = self.accepted
-        slot = self.chosen + 1
-        while slot <= chosen and slot in accepted and accepted[slot][0] == ballot:
-            slot += 1
-        self.chosen = slot - 1
-        if slot <= chosen and self._asked_up_to < chosen:
+    def _choose(self, source: int, ballot: int, chosen: int) -> None:
+        self.log.choose(ballot, chosen)
+        if self.log.chosen < chosen and self._asked_up_to < chosen:
             self._asked_up_to = chosen
-            self._sends.append((source, CatchUp(slot), 0))
+            self._sends.append((source, CatchUp(self.log.chosen + 1), 0))
 
     def _on_beat(self, source: int, message: Beat) -> None:
-        if message.ballot < self.promised:
-            self._sends.append((source, Refuse(self.promised), 0))
+        if message.ballot < self.log.promised:
+            self._sends.append((source, Refuse(self.log.promised), 0))
             return
         self._hear_leader(source, message.ballot)
         self._asked_up_to = 0  # what was asked for and did not come is asked for again
-        self._choose_up_to(source, message.ballot, message.chosen)
+        self._choose(source, message.ballot, message.chosen)
         self._sends.append((source, Alive(message.ballot, message.round), 0))
 
     # --- Learner ------------------------------------------------------------------------------------------------
 
     def _teach(self, to: int, slot: int) -> None:
-        state: tuple[Any, ...] = ()
-        if slot <= self.base:
-            slot, state = self.base + 1, (self.base, self.state)
-        last = min(self.chosen, slot + self._batch - 1)
-        values = tuple(self.accepted[one][1] for one in range(slot, last + 1))
-        if state or values:
-            self._sends.append((to, Learn(slot, values, state), 0))
+        lesson = self.log.lesson(slot, self._batch)
+        if lesson is not None:
+            self._sends.append((to, lesson, 0))
 
     def _on_learn(self, source: int, message: Learn) -> None:
-        if message.state and message.state[0] > self.chosen:
-            self._install(*message.state)
-        slot = message.slot
-        if not slot <= self.chosen + 1 <= slot + len(message.values) - 1:
-            if not message.state:
-                return
-        else:
-            values = message.values[self.chosen + 1 - slot :]
-            first = self.chosen + 1
-            for place, value in enumerate(values):
-                self.accepted[first + place] = (self.promised, value)
-            self._records.append(Learned(first, values))
-            self.chosen += len(values)
+        log = self.log
+        if message.state and message.state[0] > log.chosen:
+            slot, state = message.state
+            self._records = [log.install(slot, state)]
+            self._installed = Installed(slot, state)
+        learned = log.learn(message.slot, message.values)
+        if learned is not None:
+            self._records.append(learned)
+        elif self._installed is None:
+            return
         if self.role == _CANDIDATE:
             self._ask()  # who had more to tell than to promise can promise now
-        elif self._asked_up_to > self.chosen:
-            self._sends.append((source, CatchUp(self.chosen + 1), 0))
-
-    def _install(self, slot: int, state: Any) -> None:
-        self.base = self.chosen = self.applied = slot
-        self.state = state
-        self.accepted = {one: found for one, found in self.accepted.items() if one > slot}
-        self._installed = Installed(slot, state)
-        self._records = [self._kept()]
-
-    def _kept(self) -> Kept:
-        beyond = tuple((slot, *found) for slot, found in sorted(self.accepted.items()) if slot > self.base)
-        return Kept(self.base, self.state, self.promised, self.chosen, beyond)
+        elif self._asked_up_to > log.chosen:
+            self._sends.append((source, CatchUp(log.chosen + 1), 0))
 
     def _compact(self, slot: int, state: Any, effects: Effects) -> None:
-        if not self.base < slot <= self.applied:
-            return
-        self.base, self.state = slot, state
-        self.accepted = {one: found for one, found in self.accepted.items() if one > slot}
-        self._records = [self._kept()]
-        effects.checkpoint = True
+        kept = self.log.compact(slot, state)
+        if kept is not None:
+            self._records = [kept]
+            effects.checkpoint = True
 
     # --- Proposer -----------------------------------------------------------------------------------------------
 
@@ -341,13 +298,13 @@ class MultiPaxos(Protocol):
     def _campaign(self) -> None:
         self._follow(0, 0)
         self.role = _CANDIDATE
-        self.ballot = (max(self.ballot, self.promised) // _IDS + 1) * _IDS + self.id
+        self.ballot = (max(self.ballot, self.log.promised) // _IDS + 1) * _IDS + self.id
         self._ask()
 
     def _ask(self) -> None:
         """Asks all who have not promised yet; itself too, since a promise counts when it is durable."""
-        message = Prepare(self.ballot, self.chosen + 1)
-        if self.id not in self.promises and self.promised < self.ballot:
+        message = Prepare(self.ballot, self.log.chosen + 1)
+        if self.id not in self.promises and self.log.promised < self.ballot:
             self._on_prepare(self.id, message)
         self._sends += [(one, message, 0) for one in self._others if one not in self.promises]
 
@@ -364,12 +321,12 @@ class MultiPaxos(Protocol):
                     highest[slot] = (ballot, value)
         self.role = _LEADER
         self._leader = self.id
-        self.recovered = max(highest, default=self.chosen)
-        self.next = self.chosen + 1
+        self.recovered = max(highest, default=self.log.chosen)
+        self.next = self.log.chosen + 1
         self._heard_at = dict.fromkeys(self._others, self.now)
         self._acked_round = {}
         self._due = self.now + self.election_s
-        values = [highest.get(slot, (0, ()))[1] for slot in range(self.chosen + 1, self.recovered + 1)]
+        values = [highest.get(slot, (0, ()))[1] for slot in range(self.log.chosen + 1, self.recovered + 1)]
         for begin in range(0, len(values), self._batch):
             self._offer(tuple(values[begin : begin + self._batch]))
         self._beat()
@@ -384,7 +341,7 @@ class MultiPaxos(Protocol):
                 effects.rejected.append(Rejected(part, self.leader))
 
     def _lead(self, commands: Commands) -> bool:
-        if self.role != _LEADER or self.next - self.chosen > self.options.most_open:
+        if self.role != _LEADER or self.next - self.log.chosen > self.options.most_open:
             return False
         self._offer((commands,))
         return True
@@ -394,7 +351,7 @@ class MultiPaxos(Protocol):
         self.next += len(values)
         for one in range(slot, self.next):
             self.open[one] = [0, self.now]
-        message = Accept(self.ballot, slot, values, self.chosen)
+        message = Accept(self.ballot, slot, values, self.log.chosen)
         self._sends += [(one, message, 0) for one in self._asked]
         self._on_accept(self.id, message)
 
@@ -407,11 +364,11 @@ class MultiPaxos(Protocol):
             found = opened.get(slot)
             if found is not None:
                 found[0] |= bit
-        slot = self.chosen + 1
+        slot = self.log.chosen + 1
         while slot in opened and opened[slot][0].bit_count() >= needed:
             del opened[slot]
             slot += 1
-        self.chosen = slot - 1
+        self.log.chosen = slot - 1
 
     # --- Time ---------------------------------------------------------------------------------------------------
 
@@ -435,16 +392,16 @@ class MultiPaxos(Protocol):
     def _beat(self) -> None:
         self._beat_at = self.now + self.heartbeat_s
         number = self._reads[-1][0] if self._reads else 0
-        self._sends += [(one, Beat(self.ballot, self.chosen, number), 0) for one in self._others]
+        self._sends += [(one, Beat(self.ballot, self.log.chosen, number), 0) for one in self._others]
 
     def _retry(self) -> None:
         """Asks again, and everybody, for what is late: at most a batch of slots at a time."""
         late = self.now - self.heartbeat_s
-        for slot in range(self.chosen + 1, min(self.next, self.chosen + 1 + self._batch)):
+        for slot in range(self.log.chosen + 1, min(self.next, self.log.chosen + 1 + self._batch)):
             found = self.open.get(slot)
             if found is not None and found[1] <= late:
                 found[1] = self.now
-                message = Accept(self.ballot, slot, (self.accepted[slot][1],), self.chosen)
+                message = Accept(self.ballot, slot, (self.log.accepted[slot][1],), self.log.chosen)
                 self._sends += [(one, message, 0) for one in self._others if not found[0] & self._bit[one]]
 
     # --- Reads --------------------------------------------------------------------------------------------------
@@ -454,7 +411,7 @@ class MultiPaxos(Protocol):
         if self.role != _LEADER or len(self._reads) >= self.options.most_reads:
             return
         self._round += 1
-        self._reads.append((self._round, max(self.chosen, self.recovered), context))
+        self._reads.append((self._round, max(self.log.chosen, self.recovered), context))
         self._beat()
         self._count_round()
 
@@ -478,29 +435,8 @@ class MultiPaxos(Protocol):
     # --- Effects ------------------------------------------------------------------------------------------------
 
     def _restore(self, records: Sequence[Any]) -> None:
-        for record in records:
-            match record:
-                case Promised():
-                    self.promised = record.ballot
-                case Took():
-                    self.promised = max(self.promised, record.ballot)
-                    self.chosen = max(self.chosen, record.chosen)
-                    for place, value in enumerate(record.values):
-                        if record.slot + place > self.chosen:
-                            self.accepted[record.slot + place] = (record.ballot, value)
-                case Learned():
-                    for place, value in enumerate(record.values):
-                        self.accepted[record.slot + place] = (self.promised, value)
-                    self.chosen = max(self.chosen, record.slot + len(record.values) - 1)
-                case Kept():
-                    self.base, self.state = record.slot, record.state
-                    self.promised, self.chosen = record.promised, record.chosen
-                    self.accepted = {slot: (ballot, value) for slot, ballot, value in record.accepted}
-                    self._installed = Installed(record.slot, record.state)
-                case _:
-                    raise ConfigurationError(f"multi-paxos: {record!r} is no record. Give its own journal.")
-        self.applied = self.base
-        self._follow(self.promised, 0)
+        self._installed = self.log.restore(records)
+        self._follow(self.log.promised, 0)
 
     def _effects(self, effects: Effects) -> Effects:
         if self._installed is not None:
@@ -524,13 +460,8 @@ class MultiPaxos(Protocol):
                     self._own.append((token, message))
                 else:
                     self._hear(self.id, message)
-        if self.chosen > self.applied:
-            accepted = self.accepted
-            effects.decided = [
-                Decided(slot, accepted[slot][1], accepted[slot][0])
-                for slot in range(self.applied + 1, self.chosen + 1)
-            ]
-            self.applied = self.chosen
+        if self.log.chosen > self.log.applied:
+            effects.decided = self.log.hand_over()
         effects.sends, self._sends = self._sends, []
         if self._answers:
             effects.reads, self._answers = self._answers, []

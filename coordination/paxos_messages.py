@@ -71,7 +71,7 @@ class CatchUp(Wire, frozen=True, gc=False):
 
 
 class Learn(Wire, frozen=True, gc=False):
-    """Decided values of consecutive slots from `slot`; behind a state that stands for all before, if `state` has one."""
+    """Decided values of consecutive slots from `slot`; and (slot, state) to stand for all before, or nothing."""
 
     slot: int
     values: tuple[Commands, ...]
@@ -110,7 +110,7 @@ class Learned(Wire, frozen=True, gc=False):
 
 
 class Kept(Wire, frozen=True, gc=False):
-    """All that a replica must keep: a state, the promise, and (slot, ballot, commands) of what lies beyond the state."""
+    """All that a replica must keep: a state, its promise, and (slot, ballot, commands) of what lies beyond."""
 
     slot: int
     state: Any
