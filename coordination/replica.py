@@ -158,6 +158,9 @@ class Replica(Agent):
         """Of each client the last requests that were applied, by serial: one that is decided twice acts once."""
         self.waiting: dict[tuple[str, int], Message] = {}
         """Requests to answer."""
+        self.serial = 0
+        """Of the last request of the replica's own."""
+        self.submitted: list[bytes] = []
         self.timer: int | None = None
         self.timer_at = NEVER
         self.core: _Core
@@ -168,6 +171,15 @@ class Replica(Agent):
         """Takes a decided command into the application's state and returns its result: plain data."""
         self.applied.append(command)
         return len(self.applied)
+
+    def submit(self, commands: Sequence[Any]) -> int:
+        """Proposes commands of the replica's own, when the present turn's effects are carried out; see `answered`."""
+        self.serial += 1
+        self.submitted.append(_pack((self._address_of(self.id), self.serial, list(commands))))
+        return self.serial
+
+    def answered(self, serial: int, results: list[Any] | None, context: Context) -> None:
+        """What was submitted under this number is decided and applied here; or refused, if there are no results."""
 
     def snapshot(self) -> Any:
         """The application's whole state as plain data, for replicas that are far behind; override it with `apply`."""
@@ -216,7 +228,11 @@ class Replica(Agent):
 
         lie = self.liars.get(str(self.id - 1))
         honest = make()
-        protocol = honest if lie is None else liar_named(lie, self.delay)(make, Random(f"{self.seed}/liar"))
+        protocol = (
+            honest
+            if lie is None
+            else liar_named(lie, self.delay)(make, Random(f"{self.seed}/liar"), frozenset())
+        )
         disk = None if self.directory is None else _Disk(Path(self.directory) / f"{self.role}-{self.id - 1}")
         return _Core(protocol, Codec(type(honest)), disk)
 
@@ -313,6 +329,8 @@ class Replica(Agent):
             asked = self.waiting.pop((client, serial), None)
             if asked is not None:
                 context.reply({"slot": decided.slot, "results": done[serial]}, to=asked)
+            elif client == context.address:
+                self.answered(serial, done[serial], context)
 
     def _refuse(self, rejected: Rejected, context: Context) -> None:
         leader = None if rejected.leader is None else self._address_of(rejected.leader)
@@ -321,13 +339,18 @@ class Replica(Agent):
             asked = None if request is None else self.waiting.pop(request[:2], None)
             if asked is not None:
                 context.reply({"rejected": True, "leader": leader}, to=asked)
+            elif request is not None and request[0] == context.address:
+                self.answered(request[1], None, context)
 
     # --- effects ----------------------------------------------------------------------------------------------
 
     async def _carry_out(self, events: Sequence[Event], context: Context) -> None:
         """Handles events and what their effects cause, in the order that the contract asks for."""
         core = self._ready()
-        while events:
+        while events or self.submitted:
+            if self.submitted:
+                events = (*events, Propose(context.now, tuple(self.submitted)))
+                self.submitted = []
             letters: dict[int, list[Part]] = {}
             marked: list[Send] = []
             batch: list[tuple[bool, list[bytes]]] = []
