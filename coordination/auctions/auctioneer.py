@@ -40,6 +40,7 @@ class Auctioneer(Agent):
         patience: float = 10.0,
         offers: int = 5,
         lot_tasks: int = 200,
+        retry: float = 3.0,
         skew: float = 0.0,
         period: float = 1.0,
         check_names: bool = True,
@@ -50,7 +51,7 @@ class Auctioneer(Agent):
                 f"auctioneer: tasks {tasks} must be 0 to {MOST_TASKS:,}, layers {layers} and largest {largest} 1 or "
                 f"more, period {period:g} above 0."
             )
-        self.given = [] if works is None else works
+        self.given = [] if works is None else list(map(work_of, works))
         """Tasks as they are: {id, size, after, deadline}; beside them, or in their place, so many random ones."""
         self.count = tasks
         self.layers = layers
@@ -61,7 +62,15 @@ class Auctioneer(Agent):
         """The roles that are called."""
         self.period = period
         self.terms = Terms(
-            allocation, bidding, patience, offers, lot_tasks, skew, check_names, Weights(**(weights or {}))
+            allocation,
+            bidding,
+            patience,
+            offers,
+            lot_tasks,
+            retry,
+            skew,
+            check_names,
+            Weights(**(weights or {})),
         )
         self.market: TaskMarket | None = None
         self.timer = 0
@@ -71,7 +80,7 @@ class Auctioneer(Agent):
 
     async def on_start(self, context: Context) -> None:
         """Draws the tasks and opens the market."""
-        self.market = opened([*map(work_of, self.given), *self._drawn(context.rng)], self.terms)
+        self.market = opened([*self.given, *self._drawn(context.rng)], self.terms)
         if self.market.is_over:
             self._report(context)
         else:
