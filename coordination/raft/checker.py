@@ -8,9 +8,9 @@ Rules (the properties of Ongaro 2014, figure 3.2, and what the protocol promises
   each half): the disks are followed, not the leader's belief.
 * Term, commit and applied index never fall in a life; snapshot <= applied <= commit <= last.
 * One unapplied change of members; every replica has the same configuration at the same index.
-* A pre-vote raises no term; with check-quorum no leader goes on for an election timeout without hearing from a quorum.
 * A pre-vote raises no term; with check-quorum no leader goes on for an election timeout without hearing a quorum.
-  was compacted at that slot.
+* A read is answered from a slot at or beyond all that were decided when it was asked. An installed state is the one
+  that was compacted at that slot.
 
 Costs: a step without entries is a few comparisons; an entry is looked at once for each replica that stores it and once
 for each that applies it. History is kept for the whole run.

@@ -220,7 +220,7 @@ class Simulation:
             backlog, node.backlog = node.backlog, []
             for source, content in backlog:
                 self._dispatch(node, source, content)
-            self._wake(node)
+            self._wake(node, again=True)  # the wake-up that was due meanwhile is lost
 
     def set_clock(self, node: Node, *, rate: float = 1.0, offset_s: float = 0.0) -> None:
         """A machine's clock runs at another rate, or jumps."""
@@ -315,7 +315,8 @@ class Simulation:
         if source >= 0:
             self._handle(node, Receive(local, source, content))
         elif source == _WAKE:
-            if content == node.life:
+            # An earlier wake-up may have taken this one's place; if it went on, it would schedule one more each time.
+            if content == node.life and self.now >= node.scheduled_at:
                 node.scheduled_at = NEVER
                 if node.wake_at <= local + 1e-12 * abs(local):
                     local = max(
