@@ -20,6 +20,7 @@ lambda2 is the second greatest absolute eigenvalue of the matrix of weights.
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -198,12 +199,17 @@ def _number(data: Any) -> Fraction | float | None:
         return None
 
 
+def _none_may_fail(f: int) -> int:
+    """One replica is enough; more withstand no fault either."""
+    return sys.maxsize if f else 1
+
+
 METROPOLIS = ProtocolKind(
     "metropolis",
     "Metropolis averaging",
     Metropolis,
     "none",
-    lambda f: f + 1,
+    _none_may_fail,
     "Xiao, Boyd, Fast linear iterations for distributed averaging, SCL 53, 2004",
 )
 PUSH_SUM = ProtocolKind(
@@ -211,6 +217,6 @@ PUSH_SUM = ProtocolKind(
     "Push-sum averaging",
     PushSum,
     "none",
-    lambda f: f + 1,
+    _none_may_fail,
     "Kempe, Dobra, Gehrke, Gossip-based computation of aggregate information, FOCS 2003",
 )
