@@ -27,6 +27,7 @@ from cluster.located_yaml import nearest
 from cluster.replay_cli import fork, replay
 from cluster.results import State, find_run, runs_in
 from cluster.runner import Request, run_experiment, summary_of
+from cluster.simulate_cli import simulate
 
 BENCHMARKS = "rayswarm.bench"
 """The group of entry points that benchmarks are found by; each is a typer application."""
@@ -199,6 +200,7 @@ def export(
 
 app.command()(replay)
 app.command()(fork)
+app.command()(simulate)
 app.add_typer(check_cli.app, name="check")
 
 

@@ -9,10 +9,16 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from actors.errors import ConfigurationError
+from coordination.byzantine_checker import ByzantineChecker
 from coordination.checker import Checker
+from coordination.hotstuff import HOTSTUFF
+from coordination.jolteon import JOLTEON
+from coordination.pbft.replica import PBFT
 from coordination.protocol import ProtocolKind
+from coordination.raft.checker import RaftChecker
 from coordination.raft.raft import RAFT
 from coordination.simulation.simulation import World
+from coordination.tendermint.replica import TENDERMINT
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,23 @@ class Entry:
     checkers: Callable[[World], Sequence[Checker]]
 
 
-CATALOGUE: Mapping[str, Entry] = {entry.kind.name: entry for entry in (Entry(RAFT, lambda world: ()),)}
+def _byzantine(kind: ProtocolKind) -> Entry:
+    return Entry(
+        kind,
+        lambda world: (ByzantineChecker(kind, world.members(), {*world.liars, *world.twins}),),
+    )
+
+
+CATALOGUE: Mapping[str, Entry] = {
+    entry.kind.name: entry
+    for entry in (
+        Entry(RAFT, lambda world: (RaftChecker(),)),
+        _byzantine(PBFT),
+        _byzantine(HOTSTUFF),
+        _byzantine(JOLTEON),
+        _byzantine(TENDERMINT),
+    )
+}
 
 
 def entry_named(name: str) -> Entry:

@@ -26,6 +26,7 @@ import msgspec
 from actors.errors import ConfigurationError
 from coordination.quorum import QuorumSystem
 from coordination.signature import Scheme, TokenScheme
+from coordination.testimony import Reader
 
 NEVER = math.inf
 
@@ -271,6 +272,8 @@ class ProtocolKind:
     """Which of its members decide."""
     recovery_delays: int = 1000
     """When everything has healed and at most f are faulty, a command is decided within so many times `delay_s`."""
+    reader: Callable[[], Reader] | None = None
+    """Of a Byzantine protocol: what its messages testify, for the checker (`coordination.byzantine_checker`)."""
 
     def withstands(self, n: int) -> int:
         """The most faulty replicas that n can have."""

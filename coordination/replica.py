@@ -228,7 +228,11 @@ class Replica(Agent):
 
         lie = self.liars.get(str(self.id - 1))
         honest = make()
-        protocol = honest if lie is None else liar_named(lie, self.delay)(make, Random(f"{self.seed}/liar"))
+        protocol = (
+            honest
+            if lie is None
+            else liar_named(lie, self.delay)(make, Random(f"{self.seed}/liar"), frozenset())
+        )
         disk = None if self.directory is None else _Disk(Path(self.directory) / f"{self.role}-{self.id - 1}")
         return _Core(protocol, Codec(type(honest)), disk)
 

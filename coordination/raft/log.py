@@ -71,7 +71,7 @@ class Log:
     def slice(self, low: int, high: int) -> tuple[Entry, ...]:
         """Entries low to high, both included, all of them held."""
         fresh = self.fresh
-        if fresh and fresh[0].index == low and fresh[-1].index == high:
+        if high == self.last and high - low + 1 == len(fresh):
             return fresh
         base = self.base + 1
         return tuple(self.entries[low - base : high - base + 1])

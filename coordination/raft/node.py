@@ -79,6 +79,8 @@ class Node:
     ) -> None:
         self.id = id
         self.options = options
+        self._election_s = options.election_s
+        self._heartbeat_s = options.heartbeat_s
         self.rng = rng
         self.say = say
         """Where log lines go, in etcd's words; None for nowhere."""
@@ -221,8 +223,7 @@ class Node:
     def wake_at(self) -> float:
         """When a tick is due."""
         if self.role is Role.LEADER:
-            return min(
-                self.heartbeat_start + self.options.heartbeat_s,
-                self.election_start + self.options.election_s,
-            )
+            heartbeat_due = self.heartbeat_start + self._heartbeat_s
+            election_due = self.election_start + self._election_s
+            return heartbeat_due if heartbeat_due < election_due else election_due
         return self.election_start + self.election_timeout if self.promotable else NEVER

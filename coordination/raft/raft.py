@@ -46,7 +46,6 @@ from coordination.protocol import (
     Trace,
     options_from,
 )
-from coordination.quorum import majority
 from coordination.raft import election, reading, replication, snapshot
 from coordination.raft.log import Log
 from coordination.raft.membership import Members, MembershipChange
@@ -126,6 +125,7 @@ class Raft(Protocol):
     """A replica of Raft. Takes `Instruct` with the orders of `coordination.raft.messages`."""
 
     wire = MESSAGES
+    records = (Voted, Appended, Saved)
 
     def __init__(self, setting: Setting) -> None:
         self.id = setting.id
@@ -148,7 +148,8 @@ class Raft(Protocol):
         """From which applied index on which configuration holds: a snapshot needs the one of its index."""
         self._token = 0
         self._durable = 0
-        self._stored_vote = (0, 0)
+        self._stored_term = 0
+        self._stored_vote = 0
         self._own: deque[tuple[int, Any]] = deque()
         """Messages to itself, and the tokens that they wait for."""
 
@@ -156,6 +157,11 @@ class Raft(Protocol):
     def leader(self) -> int | None:
         """Who leads as far as this replica knows."""
         return self.node.leader or None
+
+    @property
+    def configuration(self) -> tuple[int, Members]:
+        """The present members, and the index of the change that made them so."""
+        return self._history[-1]
 
     def handle(self, event: Event) -> Effects:
         """See `Protocol`."""
@@ -165,7 +171,9 @@ class Raft(Protocol):
         if isinstance(event, Receive):
             step(node, event.source, event.message)
         elif isinstance(event, Persisted):
-            self._persisted(event.token)
+            if not self._persisted(event.token):
+                effects.wake_at = node.wake_at
+                return effects
         elif isinstance(event, Propose):
             self._propose(event.commands, effects)
         elif isinstance(event, Tick):
@@ -202,11 +210,15 @@ class Raft(Protocol):
             )
         propose(self.node, (), change)
 
-    def _persisted(self, token: int) -> None:
+    def _persisted(self, token: int) -> bool:
+        """Returns whether that changed anything."""
         self._durable = max(self._durable, token)
         own = self._own
+        heard = False
         while own and own[0][0] <= token:
             step(self.node, self.id, own.popleft()[1])
+            heard = True
+        return heard
 
     def _order(self, order: Any) -> None:
         node = self.node
@@ -239,7 +251,7 @@ class Raft(Protocol):
         rest = log.slice(slot + 1, log.last)
         log.drop_to(max(log.base, slot - self._trailing))
         self._history = [(0, members), *((index, found) for index, found in self._history if index > slot)]
-        self._stored_vote = (node.term, node.vote)
+        self._stored_term, self._stored_vote = node.term, node.vote
         effects.records = [Saved(log.snapshot, node.term, node.vote, rest, log.committed)]
         effects.checkpoint = True
         log.handed = log.last + 1
@@ -264,7 +276,7 @@ class Raft(Protocol):
                     committed = max(committed, record.commit)
                 case _:
                     raise ConfigurationError(f"raft: {record!r} is no record of Raft. Give its own journal.")
-        self._stored_vote = (node.term, node.vote)
+        self._stored_term, self._stored_vote = node.term, node.vote
         log.committed = max(log.base, min(committed, log.last))
         log.applied = log.applying = log.base
         log.handed = log.stable = log.last + 1
@@ -282,16 +294,18 @@ class Raft(Protocol):
         node = self.node
         log = node.log
         while True:
-            if log.incoming is not None and not log.incoming_handed:
+            if log.incoming is not None:
                 self._take_snapshot(effects)
             if log.committed > log.applied:
                 self._apply(effects)
-            if log.handed <= log.last or (node.term, node.vote) != self._stored_vote:
+            if log.handed <= log.last or node.vote != self._stored_vote or node.term != self._stored_term:
                 self._record(effects)
             if not node.after or not self._release(effects):
                 break
-        effects.sends += node.messages
-        node.messages = []
+        if node.messages:
+            # What need not wait leaves first; both lists were made for this event alone.
+            effects.sends = node.messages + effects.sends if effects.sends else node.messages
+            node.messages = []
         if effects.records and not effects.token:
             self._token += 1
             effects.token = self._token
@@ -306,10 +320,9 @@ class Raft(Protocol):
 
     def _record(self, effects: Effects) -> None:
         node = self.node
-        vote = (node.term, node.vote)
-        if vote != self._stored_vote:
-            self._stored_vote = vote
-            effects.records.append(Voted(*vote))
+        if node.vote != self._stored_vote or node.term != self._stored_term:
+            self._stored_term, self._stored_vote = node.term, node.vote
+            effects.records.append(Voted(node.term, node.vote))
         entries = node.log.take_unhanded()
         if entries:
             effects.records.append(Appended(entries, node.log.committed))
@@ -341,7 +354,7 @@ class Raft(Protocol):
         log.incoming = None
         log.applied = log.applying = taken.index
         self._history = [(0, taken.members)]
-        self._stored_vote = (node.term, node.vote)
+        self._stored_term, self._stored_vote = node.term, node.vote
         effects.records = [Saved(taken, node.term, node.vote, (), taken.index)]
         effects.checkpoint = True
         effects.installed = Installed(taken.index, taken.state)
@@ -349,12 +362,14 @@ class Raft(Protocol):
     def _apply(self, effects: Effects) -> None:
         node = self.node
         log = node.log
-        entries = log.entries[log.applied - log.base : log.committed - log.base]
+        base = log.base
+        entries = log.entries[log.applied - base : log.committed - base]
         for entry in entries:
             if entry.change is not None or node.members.autoleave:
                 break
         else:
-            effects.decided += [Decided(entry.index, entry.commands, entry.term) for entry in entries]
+            decided = [Decided(entry.index, entry.commands, entry.term) for entry in entries]
+            effects.decided = effects.decided + decided if effects.decided else decided
             log.applied = log.applying = log.committed
             return
         self._apply_one_by_one(entries, effects)
@@ -403,7 +418,6 @@ RAFT = ProtocolKind(
     replicas=lambda f: 2 * f + 1,
     source="Ongaro, Ousterhout 2014",
     costs=COSTS,
-    quorums=majority,
 )
 
 __all__ = ["COSTS", "RAFT", "Raft", "RaftOptions", "Role"]

@@ -119,7 +119,13 @@ class Trial:
         world = self.world()
         ledger = Ledger(valid=are_commands, only_proposed=not world.liars, strict=False)
         simulation = Simulation(world, seed, [ledger])
-        load = Load(self.clients, self.batch, self.payload_bytes, patience_delays=self.patience_delays)
+        load = Load(
+            self.clients,
+            self.batch,
+            self.payload_bytes,
+            patience_delays=self.patience_delays,
+            spread=bool(world.liars),
+        )
         clients = Clients(simulation, load)
         clients.start()
         warm_s = self.warm_up_delays * simulation.delay_s
