@@ -28,7 +28,7 @@ class Liar(Protocol):
         return effects
 
 
-def disguise(make: Callable[[], Protocol], rng: Random) -> Protocol:
+def disguise(make: Callable[[], Protocol], rng: Random, _liars: frozenset[int]) -> Protocol:
     kind = rng.randrange(3)
     constant = rng.uniform(-1e6, 1e6)
     lies: list[Callable[[int], float]] = [
