@@ -20,7 +20,6 @@ from coordination.paxos_messages import (
     Accepted,
     Alive,
     Commands,
-    Kept,
     Prepare,
     Promise,
     Promised,
