@@ -335,6 +335,10 @@ class Raft(Protocol):
             effects.token = self._token
         token = self._token if self._token > self._durable else 0
         waiting, node.after = node.after, []
+        if len(waiting) == 1 and waiting[0][0] != self.id:
+            to, message = waiting[0]
+            effects.sends.append((to, message, token))
+            return False
         heard = False
         for to, message in waiting:
             if to != self.id:
@@ -364,6 +368,11 @@ class Raft(Protocol):
         log = node.log
         base = log.base
         entries = log.entries[log.applied - base : log.committed - base]
+        if len(entries) == 1 and entries[0].change is None and not node.members.autoleave:
+            (entry,) = entries
+            effects.decided.append(Decided(entry.index, entry.commands, entry.term))
+            log.applied = log.applying = log.committed
+            return
         for entry in entries:
             if entry.change is not None or node.members.autoleave:
                 break

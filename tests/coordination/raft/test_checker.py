@@ -280,8 +280,7 @@ def test_a_second_vote_in_a_term_is_caught_across_a_restart(variant: type[Raft])
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_commit_index_beyond_the_message_is_caught(broken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if broken:
-        handler = step_module._from_leader(_commits_its_own_last_entry)
-        monkeypatch.setitem(step_module._HANDLERS, Append, handler)
+        monkeypatch.setattr(replication, "on_append", _commits_its_own_last_entry)
     checker = RaftChecker()
     raft = Raft(setting(3))
     old = tuple(Entry(1, index, (f"old {index}",)) for index in range(1, 8))
