@@ -9,9 +9,20 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from actors.errors import ConfigurationError
+from coordination.byzantine_checker import ByzantineChecker
 from coordination.checker import Checker
+from coordination.hotstuff import HOTSTUFF
+from coordination.jolteon import JOLTEON
+from coordination.paxos import MULTI_PAXOS
+from coordination.paxos_checker import PaxosChecker
+from coordination.pbft.replica import PBFT
 from coordination.protocol import ProtocolKind
+from coordination.raft.checker import RaftChecker
+from coordination.raft.raft import RAFT
+from coordination.randomised.kind import BEN_OR, BEN_OR_BYZANTINE, COIN_AGREEMENT
 from coordination.simulation.simulation import World
+from coordination.streamlet import STREAMLET
+from coordination.tendermint.replica import TENDERMINT
 
 
 @dataclass(frozen=True)
@@ -22,7 +33,28 @@ class Entry:
     checkers: Callable[[World], Sequence[Checker]]
 
 
-CATALOGUE: Mapping[str, Entry] = {}
+def _byzantine(kind: ProtocolKind) -> Entry:
+    return Entry(
+        kind,
+        lambda world: (ByzantineChecker(kind, world.members(), {*world.liars, *world.twins}),),
+    )
+
+
+CATALOGUE: Mapping[str, Entry] = {
+    entry.kind.name: entry
+    for entry in (
+        Entry(RAFT, lambda world: (RaftChecker(),)),
+        Entry(MULTI_PAXOS, lambda world: (PaxosChecker(),)),
+        _byzantine(PBFT),
+        _byzantine(HOTSTUFF),
+        _byzantine(JOLTEON),
+        _byzantine(TENDERMINT),
+        _byzantine(STREAMLET),
+        Entry(BEN_OR, lambda world: ()),
+        Entry(BEN_OR_BYZANTINE, lambda world: ()),
+        Entry(COIN_AGREEMENT, lambda world: ()),
+    )
+}
 
 
 def entry_named(name: str) -> Entry:

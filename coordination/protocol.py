@@ -24,7 +24,9 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from actors.errors import ConfigurationError
+from coordination.quorum import QuorumSystem
 from coordination.signature import Scheme, TokenScheme
+from coordination.testimony import Reader
 
 NEVER = math.inf
 
@@ -266,8 +268,12 @@ class ProtocolKind:
     source: str
     """The paper."""
     costs: Costs | None = None
+    quorums: Callable[[tuple[int, ...]], QuorumSystem] | None = None
+    """Which of its members decide."""
     recovery_delays: int = 1000
     """When everything has healed and at most f are faulty, a command is decided within so many times `delay_s`."""
+    reader: Callable[[], Reader] | None = None
+    """Of a Byzantine protocol: what its messages testify, for the checker (`coordination.byzantine_checker`)."""
 
     def withstands(self, n: int) -> int:
         """The most faulty replicas that n can have."""

@@ -22,7 +22,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from threading import Lock
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -62,22 +63,34 @@ _unpack = msgspec.msgpack.Decoder().decode
 
 
 class _Disk:
-    """The records of one replica in a journal of their own."""
+    """The records of one replica in a journal of their own.
+
+    A directory has one writer in a process, whoever uses it: a replica that lost its state and starts again in the same
+    process takes it over, and what its earlier self had still wanted to write is not written any more.
+    """
+
+    _writers: ClassVar[dict[Path, tuple["_Disk", JournalWriter]]] = {}
+    _lock: ClassVar[Lock] = Lock()
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._writer: JournalWriter | None = None
 
     def read(self) -> list[bytes]:
         """All batches of records that are durable."""
-        return [payload for _, payload in read_journal(self.directory)] if self.directory.exists() else []
+        with self._lock:
+            _, writer = self._writers.get(self.directory, (None, None))
+            if writer is None:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                writer = JournalWriter(self.directory, sync="disk")
+            self._writers[self.directory] = (self, writer)
+            return [payload for _, payload in read_journal(self.directory)]
 
     def write(self, batch: bytes) -> None:
         """Makes a batch durable."""
-        if self._writer is None:
-            self._writer = JournalWriter(self.directory, sync="disk")
-        self._writer.append(batch)
-        self._writer.sync()
+        with self._lock:
+            owner, writer = self._writers[self.directory]
+            if owner is self:
+                writer.append(batch)
 
 
 @dataclass
@@ -150,7 +163,8 @@ class Replica(Agent):
         self.id = 0
         self.role = ""
         self.seed = 0
-        self.events: list[Event] = []
+        self.events: list[tuple[Any, ...]] = []
+        """All that the protocol was told, as plain data."""
         self.applied: list[Any] = []
         """The commands that were decided, in order: what `apply` keeps unless it is overridden."""
         self.slot = -1
@@ -158,6 +172,9 @@ class Replica(Agent):
         """Of each client the last requests that were applied, by serial: one that is decided twice acts once."""
         self.waiting: dict[tuple[str, int], Message] = {}
         """Requests to answer."""
+        self.serial = 0
+        """Of the last request of the replica's own."""
+        self.submitted: list[bytes] = []
         self.timer: int | None = None
         self.timer_at = NEVER
         self.core: _Core
@@ -168,6 +185,15 @@ class Replica(Agent):
         """Takes a decided command into the application's state and returns its result: plain data."""
         self.applied.append(command)
         return len(self.applied)
+
+    def submit(self, commands: Sequence[Any]) -> int:
+        """Proposes commands of the replica's own, when the present turn's effects are carried out; see `answered`."""
+        self.serial += 1
+        self.submitted.append(_pack((self._address_of(self.id), self.serial, list(commands))))
+        return self.serial
+
+    def answered(self, serial: int, results: list[Any] | None, context: Context) -> None:
+        """What was submitted under this number is decided and applied here; or refused, if there are no results."""
 
     def snapshot(self) -> Any:
         """The application's whole state as plain data, for replicas that are far behind; override it with `apply`."""
@@ -216,7 +242,11 @@ class Replica(Agent):
 
         lie = self.liars.get(str(self.id - 1))
         honest = make()
-        protocol = honest if lie is None else liar_named(lie, self.delay)(make, Random(f"{self.seed}/liar"))
+        protocol = (
+            honest
+            if lie is None
+            else liar_named(lie, self.delay)(make, Random(f"{self.seed}/liar"), frozenset())
+        )
         disk = None if self.directory is None else _Disk(Path(self.directory) / f"{self.role}-{self.id - 1}")
         return _Core(protocol, Codec(type(honest)), disk)
 
@@ -228,7 +258,8 @@ class Replica(Agent):
     def _ready(self) -> _Core:
         if not hasattr(self, "core"):  # after a recovery: the same events lead to the same state
             self.core = self._made()
-            for event in self.events:
+            for kept in self.events:
+                event = _event_of(kept, self.core.codec)
                 self.core.protocol.handle(event)
                 if isinstance(event, Persisted):
                     self.core.durable_token = event.token
@@ -313,6 +344,8 @@ class Replica(Agent):
             asked = self.waiting.pop((client, serial), None)
             if asked is not None:
                 context.reply({"slot": decided.slot, "results": done[serial]}, to=asked)
+            elif client == context.address:
+                self.answered(serial, done[serial], context)
 
     def _refuse(self, rejected: Rejected, context: Context) -> None:
         leader = None if rejected.leader is None else self._address_of(rejected.leader)
@@ -321,13 +354,18 @@ class Replica(Agent):
             asked = None if request is None else self.waiting.pop(request[:2], None)
             if asked is not None:
                 context.reply({"rejected": True, "leader": leader}, to=asked)
+            elif request is not None and request[0] == context.address:
+                self.answered(request[1], None, context)
 
     # --- effects ----------------------------------------------------------------------------------------------
 
     async def _carry_out(self, events: Sequence[Event], context: Context) -> None:
         """Handles events and what their effects cause, in the order that the contract asks for."""
         core = self._ready()
-        while events:
+        while events or self.submitted:
+            if self.submitted:
+                events = (*events, Propose(context.now, tuple(self.submitted)))
+                self.submitted = []
             letters: dict[int, list[Part]] = {}
             marked: list[Send] = []
             batch: list[tuple[bool, list[bytes]]] = []
@@ -335,7 +373,7 @@ class Replica(Agent):
             wake_at = NEVER
             for event in events:
                 if self.keep_events:
-                    self.events.append(event)
+                    self.events.append(_kept(event, core.codec))
                 effects = core.protocol.handle(event)
                 for send in effects.sends:
                     if send[2] > core.durable_token:
@@ -394,6 +432,39 @@ class Replica(Agent):
             context.cancel(self.timer)
         self.timer_at = wake_at
         self.timer = context.after(max(wake_at - context.now, 1e-6), _TICK)
+
+
+def _kept(event: Event, codec: Codec) -> tuple[Any, ...]:
+    """An event as plain data: messages and records as their bytes."""
+    match event:
+        case Receive():
+            return ("receive", event.now, event.source, codec.encode(event.message))
+        case Restore():
+            return ("restore", event.now, [codec.encode(record) for record in event.records])
+        case Propose():
+            return ("propose", event.now, event.commands)
+        case Persisted():
+            return ("persisted", event.now, event.token)
+        case Compact():
+            return ("compact", event.now, event.slot, event.state)
+    return ("tick", event.now)
+
+
+def _event_of(kept: tuple[Any, ...], codec: Codec) -> Event:
+    """The event that `_kept` kept."""
+    what, now, *rest = kept
+    match what:
+        case "receive":
+            return Receive(now, rest[0], codec.decode(rest[1]))
+        case "restore":
+            return Restore(now, tuple(codec.decode(record) for record in rest[0]))
+        case "propose":
+            return Propose(now, rest[0])
+        case "persisted":
+            return Persisted(now, rest[0])
+        case "compact":
+            return Compact(now, rest[0], rest[1])
+    return Tick(now)
 
 
 def _unpack_sessions(state: bytes) -> tuple[dict[str, dict[int, list[Any]]], Any]:

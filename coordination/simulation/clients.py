@@ -91,7 +91,8 @@ class Clients:
         self._rng = self.simulation.stream("clients")
         self._under_way: dict[int, _Proposal] = {}
         self._serials = [0] * self.load.clients
-        self._stores: dict[int, KeyValueStore] = {}
+        # Replicas that run already were started before anybody watched.
+        self._stores = {node.place: KeyValueStore() for node in self.simulation.nodes}
         self._payload = "x" * self.load.payload_bytes
 
     def start(self, at_s: float = 0.0) -> None:

@@ -40,7 +40,7 @@ _CLOUD_ROUND_TRIPS_MS = (
     (144, 163, 168, 236, 246, 259, 9, 115, 2, 286),
     (144, 130, 120, 195, 186, 208, 293, 326, 285, 2),
 )
-_UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+_A_SECOND = {"us": 1_000_000, "ms": 1_000, "s": 1}
 _FILE_BYTES = 1_000_000
 
 
@@ -176,9 +176,9 @@ def seconds_from(text: str) -> float:
     """A duration with its unit, `250us`, `5ms` or `1.5s`, in seconds. Raises `ConfigurationError`."""
     digits = text.rstrip("usm")
     unit = text[len(digits) :]
-    if unit not in _UNITS_S:
+    if unit not in _A_SECOND:
         raise ConfigurationError(f"latency: {text!r} has no unit. Write for example 250us, 5ms or 1.5s.")
-    return _number(text, digits) * _UNITS_S[unit]
+    return _number(text, digits) / _A_SECOND[unit]
 
 
 def _table_from(path: Path) -> Table:

@@ -3,9 +3,9 @@
 Rules:
 * A liar holds its own key and no other; what it sends are messages that its protocol knows. So all that a protocol can
   refute by signatures, it can refute here.
-* `Silent` says nothing (from a moment on); `Late` holds every message back; `Equivocating` is two honest replicas under
-  one identity, which are told different proposals and speak to different halves of the others; `DoubleVoting` lets both
-  speak to everybody; `Forgetful` never writes down what it promised; `Deaf` hears nothing but its clients.
+* `Silent` says nothing (from a moment on); `Late` holds every message back; `TwoFaced` is two honest replicas under one
+  identity, which speak to different halves of the others (equivocating) or both to everybody (double voting);
+  `Forgetful` never writes down what it promised; `Deaf` hears nothing but its clients.
 * None of them invents a message out of nothing: with Twins (Bano et al. 2020) that is enough to rebuild the known
   attacks on published protocols.
 """
@@ -17,9 +17,22 @@ from random import Random
 from typing import Any
 
 from actors.errors import ConfigurationError
-from coordination.protocol import NEVER, Effects, Event, Persisted, Propose, Protocol, Receive, Restore, Tick
+from coordination.protocol import (
+    NEVER,
+    Effects,
+    Event,
+    Persisted,
+    Propose,
+    Protocol,
+    Receive,
+    Restore,
+    Send,
+    Tick,
+    Wire,
+)
 from coordination.simulation.simulation import Disguise
 
+_SETTLING = 100
 _MISSED = 0.1
 """Share of messages that the second face of a liar does not hear, so that it comes to other views."""
 
@@ -113,53 +126,78 @@ class Late(_Mask):
         return effects
 
 
-class TwoFaced(_Mask):
-    """Two honest replicas under one identity. The second is told other proposals, and misses some of what comes.
+class _Whisper(Wire, frozen=True, gc=False):
+    """From one face of a liar to the same face of a fellow, or of itself."""
 
-    With `split` the first speaks to one half of the others and the second to the rest, and each hears everybody
-    (equivocation); without, both speak to all (double voting).
+    face: int
+    message: Any
+
+    @property
+    def authenticators(self) -> int:
+        """Those of the message in it."""
+        found: int = self.message.authenticators
+        return found
+
+
+class TwoFaced(_Mask):
+    """Two honest replicas under one identity. The second is told other proposals.
+
+    With `split` (equivocation) the first face speaks to, and hears, the replicas with even ids, the second those with
+    odd ids: as if the others were parted and the liar were in both parts, as Twins does. Fellow liars conspire: first
+    faces speak to first faces. Without `split` (double voting) both faces speak to all and hear all, but the second
+    misses some, so that it comes to other views.
     """
 
-    def __init__(self, make: Callable[[], Protocol], rng: Random, *, split: bool) -> None:
+    def __init__(
+        self, make: Callable[[], Protocol], rng: Random, fellows: frozenset[int] = frozenset(), *, split: bool
+    ) -> None:
         super().__init__(make())
-        self.other = make()
+        self._faces = (self.inner, make())
+        self._wakes_at = [NEVER, NEVER]
         self._split = split
         self._rng = rng
-        self._half: dict[int, bool] = {}
+        self._fellows = fellows
 
     def handle(self, event: Event) -> Effects:
         """See `Protocol`."""
-        first = self.inner.handle(event)
-        misses = isinstance(event, Receive) and self._rng.random() < _MISSED
-        second = Effects(wake_at=self._other_wakes_at) if misses else self.other.handle(_altered(event))
-        self._other_wakes_at = second.wake_at
-        # Its disk is a liar's disk: all is durable at once, and nothing is found there later.
-        first = self._persisted(self.inner, event.now, first)
-        second = self._persisted(self.other, event.now, second)
-        first.decided, first.installed = [], None
-        if self._split:
-            first.sends = [send for send in first.sends if self._hears_first(send[0])]
-            second.sends = [send for send in second.sends if not self._hears_first(send[0])]
-        merged = _merged(first, second)
-        merged.decided, merged.installed, merged.reads, merged.rejected = [], None, [], []
-        merged.wake_at = min(first.wake_at, second.wake_at)
+        merged = Effects()
+        for face in (0, 1):
+            heard = self._heard(face, event)
+            if heard is None:
+                continue
+            effects = self._settled(self._faces[face], heard)
+            self._wakes_at[face] = effects.wake_at
+            merged.sends += [send for to in effects.sends if (send := self._spoken(face, to)) is not None]
+            merged.evidence += effects.evidence
+        merged.wake_at = min(self._wakes_at)
         return merged
 
-    _other_wakes_at: float = NEVER
+    def _heard(self, face: int, event: Event) -> Event | None:
+        if isinstance(event, Receive):
+            message = event.message
+            if isinstance(message, _Whisper):
+                return Receive(event.now, event.source, message.message) if message.face == face else None
+            if self._split and event.source not in self._fellows and event.source % 2 != face:
+                return None
+            if not self._split and face == 1 and self._rng.random() < _MISSED:
+                return None
+        return _altered(event) if face else event
 
-    def _hears_first(self, replica: int) -> bool:
-        if replica not in self._half:
-            self._half[replica] = self._rng.random() < 0.5
-        return self._half[replica]
+    def _spoken(self, face: int, send: Send) -> Send | None:
+        to, message, _ = send
+        if self._split and to in self._fellows:
+            return (to, _Whisper(face, message), 0)
+        return (to, message, 0) if not self._split or to % 2 == face else None
 
     @staticmethod
-    def _persisted(replica: Protocol, now: float, effects: Effects) -> Effects:
-        for _ in range(100):
+    def _settled(replica: Protocol, event: Event) -> Effects:
+        """A liar's disk is a liar's: all is durable at once, and nothing is found there later."""
+        effects = replica.handle(event)
+        for _ in range(_SETTLING):
             if not effects.records:
                 break
             token, effects.records = effects.token, []
-            effects.sends = [(to, message, 0) for to, message, _ in effects.sends]
-            effects = _merged(effects, replica.handle(Persisted(now, token)))
+            effects = _merged(effects, replica.handle(Persisted(event.now, token)))
         return effects
 
 
@@ -189,30 +227,30 @@ def _merged(first: Effects, second: Effects) -> Effects:
 
 def silent(from_s: float = 0.0) -> Disguise:
     """Says nothing from a time on, by its own clock."""
-    return lambda make, rng: Silent(make(), from_s)
+    return lambda make, rng, fellows: Silent(make(), from_s)
 
 
 def late(most_s: float) -> Disguise:
     """Each message is up to so many seconds late."""
-    return lambda make, rng: Late(make(), rng, most_s)
+    return lambda make, rng, fellows: Late(make(), rng, most_s)
 
 
-def equivocating(make: Callable[[], Protocol], rng: Random) -> Protocol:
+def equivocating(make: Callable[[], Protocol], rng: Random, fellows: frozenset[int]) -> Protocol:
     """Tells one half of the others one thing and the other half another."""
-    return TwoFaced(make, rng, split=True)
+    return TwoFaced(make, rng, fellows, split=True)
 
 
-def double_voting(make: Callable[[], Protocol], rng: Random) -> Protocol:
+def double_voting(make: Callable[[], Protocol], rng: Random, fellows: frozenset[int]) -> Protocol:
     """Tells everybody two things."""
     return TwoFaced(make, rng, split=False)
 
 
-def forgetful(make: Callable[[], Protocol], rng: Random) -> Protocol:
+def forgetful(make: Callable[[], Protocol], rng: Random, fellows: frozenset[int]) -> Protocol:
     """Writes nothing down."""
     return Forgetful(make())
 
 
-def deaf(make: Callable[[], Protocol], rng: Random) -> Protocol:
+def deaf(make: Callable[[], Protocol], rng: Random, fellows: frozenset[int]) -> Protocol:
     """Hears no other replica."""
     return Deaf(make())
 

@@ -47,8 +47,10 @@ from coordination.simulation.node import Node
 _WAKE, _DISK, _PROPOSE, _EVENT = -1, -2, -3, -4
 _LAST_EVENTS = 30
 
-Disguise = Callable[[Callable[[], Protocol], Random], Protocol]
-"""Makes a liar: given how to make the honest replica (again and again, if it likes), and a stream of its own."""
+Disguise = Callable[[Callable[[], Protocol], Random, frozenset[int]], Protocol]
+"""Makes a liar: given how to make the honest replica (again and again, if it likes), a stream of its own, and all that
+lie in this run, itself among them: they may conspire.
+"""
 
 Watcher = Callable[[Node, Event, Effects], None]
 
@@ -171,9 +173,10 @@ class Simulation:
             return world.kind.make(self._setting(node.id, rng))
 
         disguise = world.liars.get(node.id)
-        node.protocol = (
-            make() if disguise is None else disguise(make, self.stream("liar", str(node.id), str(life)))
-        )
+        node.protocol = make()
+        if disguise is not None:
+            rng = self.stream("liar", str(node.id), str(life))
+            node.protocol = disguise(make, rng, frozenset(world.liars))
         if self._codec is None and self._counts_bytes:
             self._codec = Codec(type(make()))
         node.alive = True
@@ -217,7 +220,7 @@ class Simulation:
             backlog, node.backlog = node.backlog, []
             for source, content in backlog:
                 self._dispatch(node, source, content)
-            self._wake(node)
+            self._wake(node, again=True)  # the wake-up that was due meanwhile is lost
 
     def set_clock(self, node: Node, *, rate: float = 1.0, offset_s: float = 0.0) -> None:
         """A machine's clock runs at another rate, or jumps."""
@@ -312,9 +315,13 @@ class Simulation:
         if source >= 0:
             self._handle(node, Receive(local, source, content))
         elif source == _WAKE:
-            if content == node.life:
+            # An earlier wake-up may have taken this one's place; if it went on, it would schedule one more each time.
+            if content == node.life and self.now >= node.scheduled_at:
                 node.scheduled_at = NEVER
                 if node.wake_at <= local + 1e-12 * abs(local):
+                    local = max(
+                        local, node.wake_at
+                    )  # what was lost in rounding must not come too early for ever
                     node.wake_at = NEVER
                     self._handle(node, Tick(local))
                 else:

@@ -19,7 +19,7 @@ from coordination.catalogue import protocol_named
 from coordination.machine import are_commands
 from coordination.signature import Scheme, ed25519_schemes
 from coordination.simulation.clients import Clients, Load
-from coordination.simulation.fault import Calendar, faults_from
+from coordination.simulation.fault import Calendar, Crash, Partition, Pause, faults_from
 from coordination.simulation.latency import latency_from
 from coordination.simulation.ledger import Ledger
 from coordination.simulation.liar import liar_named
@@ -40,7 +40,8 @@ class Trial:
     faults: str = "none"
     """See `faults_from`."""
     liars: str = "none"
-    """`equivocating:1` (that many, the last replicas), `equivocating:f`, or `equivocating:f+1`; or `none`."""
+    """`equivocating:1` (that many, the first replicas, whose turn to lead comes first), `equivocating:f`, or
+    `equivocating:f+1`; or `none`."""
     latency: str = "1ms"
     """See `latency_from`."""
     bandwidth_mbit_s: float | None = None
@@ -119,7 +120,13 @@ class Trial:
         world = self.world()
         ledger = Ledger(valid=are_commands, only_proposed=not world.liars, strict=False)
         simulation = Simulation(world, seed, [ledger])
-        load = Load(self.clients, self.batch, self.payload_bytes, patience_delays=self.patience_delays)
+        load = Load(
+            self.clients,
+            self.batch,
+            self.payload_bytes,
+            patience_delays=self.patience_delays,
+            spread=bool(world.liars),
+        )
         clients = Clients(simulation, load)
         clients.start()
         warm_s = self.warm_up_delays * simulation.delay_s
@@ -132,9 +139,9 @@ class Trial:
         clients.closed = True
         grace_s = world.kind.recovery_delays * simulation.delay_s
         simulation.run(until_s=simulation.now + grace_s, events=EVENTS, stop=lambda: clients.waiting == 0)
-        return self._result(
-            seed, simulation, clients, ledger, faults, before, after, time.perf_counter() - began
-        )
+        wall_s = time.perf_counter() - began
+        marks = [fault.at_s for fault in faults if isinstance(fault, (Crash, Pause, Partition))]
+        return self._result(simulation, clients, ledger, span=(before, after), marks=marks, wall_s=wall_s)
 
     def _result(
         self,
