@@ -22,8 +22,8 @@ None of these messages is signed. Everybody knows at the same time as the candid
 
 Liveness: agreement and validity hold always. Termination has the probability bounds that `ben_or` and `coin_agreement`
 state, by rounds, without time-outs. A slot's batch counts if its candidate is correct and comes within the wait; so
-once messages take at most Delta, a request is executed at all correct replicas within (f + 2) * 300 * Delta: the wait is
-256 Delta at most, f candidates in a row may be faulty, and the agreement itself takes a few Delta a round.
+once messages take at most Delta, a request is executed at all correct replicas within (f + 2) * 300 * Delta: the wait
+is 256 Delta at most, f candidates in a row may be faulty, and the agreement itself takes a few Delta a round.
 """
 
 from typing import Any

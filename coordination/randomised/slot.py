@@ -6,8 +6,8 @@ Rules:
   has waited too long with 0. The slot holds the batch if 1 is decided, and nothing if 0 is (one candidate of the common
   subset of Ben-Or, Kelmer, Rabin 1994).
 * With liars the broadcast is Bracha's (1987): INIT; ECHO of the first INIT; READY at more than (n + f)/2 ECHOs or at
-  f+1 READYs; delivery at n - f READYs, which are 2f+1 at least. With crashes alone: INIT, ECHO, delivery at n - f ECHOs,
-  so that a batch that counts is on the disk of a replica that does not fail for good.
+  f+1 READYs; delivery at n - f READYs, which are 2f+1 at least. With crashes alone: INIT, ECHO, delivery at n - f
+  ECHOs, so that a batch that counts is on the disk of a replica that does not fail for good.
 * If 1 is decided, some correct replica had delivered the batch, so every correct one will; who lacks its body asks.
 * In the binary form there is no batch: the value is the replica's own bit.
 * Time-outs decide what a slot holds, never whether replicas agree on it.
