@@ -6,9 +6,9 @@ gets it. The aim is that loads stay even.
 | allocation | how |
 |---|---|
 | `contract-net` | modules in turn, each to the least load: the LPT rule, at most 4/3 of the best makespan |
-| `first-price`, `vickrey`, `english`, `dutch` | the same in turn, as a sale: a price in bytes is noted for each award |
+| `first-price`, `vickrey`, `english`, `dutch` | the same in turn, as a sale with a price in bytes |
 | `cbba` | surveyors build bundles and agree on them; each tires by the bytes that it carries |
-| `sequential`, `parallel`, `epsilon` | an assignment of modules to places: place k costs load + k x size |
+| `sequential`, `parallel`, `epsilon` | an assignment to places: place k of a surveyor costs load + k x size |
 
 The places are Horn's ("Minimizing average flow time with parallel machines", Operations Research 21, 1973): the k-th
 from the end of a surveyor's queue delays k modules, and the cheapest assignment has the least mean time of completion.

@@ -9,7 +9,7 @@ Rules:
   (refusal, failure) or because its lease is over, when the winner has let go too. Each award of a task has a number,
   the epoch; a report counts only from the holder, with the epoch of the award, before the lease ends. So a task is
   completed once, whatever is lost, repeated, late or out of order. Clocks may differ by `skew` at most.
-* An award that is not confirmed, and a report that is not acknowledged, are said again at each tick.
+* An award that is not confirmed, and a report that is not acknowledged, are said again.
 * A winner that fails, refuses or is late costs the task an offer, and itself reputation; after `offers` awards or calls
   in vain the task has failed. So has one whose deadline has passed, and what depends on a failed task is canceled.
 * Events in, things to say out; time is handed in. All state is plain data, so a journal or a checkpoint holds it.
@@ -68,6 +68,8 @@ class Award:
     epoch: int
     price: float
     until: float
+    again: float
+    """When the acceptance is said again."""
     confirmed: bool = False
 
 
@@ -84,6 +86,8 @@ class Terms:
     """Awards, or calls without a bid, that a task may have."""
     lot_tasks: int = 200
     """Tasks in a lot at most."""
+    retry: float = 3.0
+    """From an acceptance to its repetition, if it is not confirmed; as long as an answer takes, or longer."""
     skew: float = 0.0
     """By which clocks may differ."""
     check_names: bool = True
@@ -94,9 +98,13 @@ class Terms:
         object.__setattr__(
             self, "allocation", named(self.allocation, dict.fromkeys(ALLOCATIONS), "allocation")
         )
-        if self.bidding <= 0 or self.patience <= 0 or self.skew < 0 or min(self.offers, self.lot_tasks) < 1:
+        if (
+            min(self.bidding, self.patience, self.retry) <= 0
+            or self.skew < 0
+            or min(self.offers, self.lot_tasks) < 1
+        ):
             raise ConfigurationError(
-                f"market: bidding {self.bidding:g} and patience {self.patience:g} must be above 0, skew "
+                f"market: bidding {self.bidding:g}, patience {self.patience:g} and retry {self.retry:g} must be above 0, skew "
                 f"{self.skew:g} at least 0, offers {self.offers} and lot_tasks {self.lot_tasks} at least 1."
             )
 
@@ -143,7 +151,10 @@ class TaskMarket:
             settled = self.lot.settle(self.terms.allocation, self.reputations, self.terms.weights, rng)
             self._award(self.lot, settled, now)
             self.lot = None
-        said += [self._acceptance(task) for task, award in self.awards.items() if not award.confirmed]
+        for task, award in self.awards.items():
+            if not award.confirmed and now >= award.again:
+                award.again = now + self.terms.retry
+                said.append(self._acceptance(task))
         if self.lot is None:
             said += self._call(now)
         return said, settled
@@ -263,7 +274,9 @@ class TaskMarket:
             until = now + self.terms.patience + self.works[task].size
             if self.works[task].deadline is not None:
                 until = min(until, self.works[task].deadline or until)
-            self.awards[task] = Award(winner.bidder, winner.name, self.epochs[task], winner.price, until)
+            self.awards[task] = Award(
+                winner.bidder, winner.name, self.epochs[task], winner.price, until, again=now
+            )
             if self.tasks[task].state == TaskState.SUBMITTED:
                 self.tasks[task] = self.tasks[task].advanced(TaskState.WORKING)
         for task in lot.tasks:
