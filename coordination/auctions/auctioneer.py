@@ -62,15 +62,15 @@ class Auctioneer(Agent):
         """The roles that are called."""
         self.period = period
         self.terms = Terms(
-            allocation,
-            bidding,
-            patience,
-            offers,
-            lot_tasks,
-            retry,
-            skew,
-            check_names,
-            Weights(**(weights or {})),
+            allocation=allocation,
+            bidding=bidding,
+            patience=patience,
+            offers=offers,
+            lot_tasks=lot_tasks,
+            retry=retry,
+            skew=skew,
+            check_names=check_names,
+            weights=Weights(**(weights or {})),
         )
         self.market: TaskMarket | None = None
         self.timer = 0

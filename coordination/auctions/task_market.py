@@ -104,8 +104,9 @@ class Terms:
             or min(self.offers, self.lot_tasks) < 1
         ):
             raise ConfigurationError(
-                f"market: bidding {self.bidding:g}, patience {self.patience:g} and retry {self.retry:g} must be above 0, skew "
-                f"{self.skew:g} at least 0, offers {self.offers} and lot_tasks {self.lot_tasks} at least 1."
+                f"market: bidding {self.bidding:g}, patience {self.patience:g} and retry {self.retry:g} must be "
+                f"above 0, skew {self.skew:g} at least 0, offers {self.offers} and lot_tasks {self.lot_tasks} at "
+                f"least 1."
             )
 
 
