@@ -30,8 +30,8 @@ from coordination.auctions.rows import Hashed
 KEPT = 2_000
 """Bidders up to which all gains are kept in memory: 32 MB of them."""
 _LIMIT_S = 600.0
-_SLOW_S = 20.0
-"""A mechanism that took longer is not run on larger markets."""
+_SLOW_S = 3.0
+"""A mechanism that keeps all gains and took longer is not run on larger markets."""
 SCALED = ("epsilon", "sequential", "parallel", "contract-net", "vcg", "cbba")
 
 

@@ -103,6 +103,8 @@ class Auctioneer(Agent):
             market.propose(message.sender, body, context.now)
         elif message.task_id:
             await self._say(market.report(message.sender, message.task_id, body, context.now), context)
+        elif body.get("act") != Act.REFUSE:
+            market.ignored += 1
         if market.is_over and self.timer:
             context.cancel(self.timer)
             self.timer = 0
