@@ -206,7 +206,7 @@ class Auctioneer(Agent):
     def _turn_over(self, context: Context) -> None:
         """One lot ends, the next begins."""
         self._award(context)
-        again = [*self._without_bids(), *self._overdue(context)]
+        again = [*self._not_awarded(), *self._overdue(context)]
         present = self.lots.pop(0) if self.lots else []
         for name in sorted([*present, *again], key=lambda name: (-_size_of(self.tasks[name]), name)):
             self._announce(name, context)
@@ -257,9 +257,10 @@ class Auctioneer(Agent):
             winner, {"act": Act.ACCEPT, "task": to_json(task)}, context_id=task.context_id, task_id=name
         )
 
-    def _without_bids(self) -> list[str]:
-        """The tasks that nobody wanted. Forgets the bids."""
-        names = [name for name, bids in self.bids.items() if not bids]
+    def _not_awarded(self) -> list[str]:
+        """The tasks that nobody wanted, or that were left over. Forgets the bids."""
+        undecided = set() if self.book is None else self.book.undecided()
+        names = [name for name in self.bids if name not in self.awards and name not in undecided]
         self.bids = {}
         return names
 
