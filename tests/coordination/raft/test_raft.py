@@ -280,6 +280,13 @@ def test_the_fast_count_is_the_quorum_system_s(matches: list[int]) -> None:
 # --- Elections --------------------------------------------------------------------------------------------------
 
 
+def test_a_candidate_asks_for_votes_only_when_its_own_is_stored() -> None:
+    raft = replica(pre_vote=False)
+    effects = raft.handle(Instruct(1.0, Campaign()))
+    assert effects.records == [Voted(1, 3)]
+    assert effects.sends == [(to, VoteRequest(1, 0, 0), effects.token) for to in (1, 2)]
+
+
 def test_a_vote_outlives_a_crash() -> None:
     first = replica()
     seen = stored(first, Receive(1.0, 1, VoteRequest(5, 0, 0)))
