@@ -468,6 +468,14 @@ def test_members_may_begin_as_learners() -> None:
     )
 
 
+def test_what_a_change_of_members_lets_commit_is_decided_at_once() -> None:
+    raft = replica(1, (1, 2), pre_vote=False)
+    stored(raft, Instruct(1.0, Campaign()), Receive(1.0, 2, VoteReply(1)), Receive(1.0, 2, AppendReply(1, 1)))
+    stored(raft, ChangeMembers(2.0, change_from("r2")), Propose(2.0, ("alone",)))
+    effects = raft.handle(Receive(3.0, 2, AppendReply(1, 2)))
+    assert effects.decided == [Decided(2, (), 1), Decided(3, ("alone",), 1)]
+
+
 def test_a_change_may_not_be_made_while_another_is_not_applied() -> None:
     raft = leader()
     stored(raft, ChangeMembers(2.0, MembershipChange((("v", 4),))))
