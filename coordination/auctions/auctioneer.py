@@ -62,15 +62,15 @@ class Auctioneer(Agent):
         """The roles that are called."""
         self.period = period
         self.terms = Terms(
-            allocation,
-            bidding,
-            patience,
-            offers,
-            lot_tasks,
-            retry,
-            skew,
-            check_names,
-            Weights(**(weights or {})),
+            allocation=allocation,
+            bidding=bidding,
+            patience=patience,
+            offers=offers,
+            lot_tasks=lot_tasks,
+            retry=retry,
+            skew=skew,
+            check_names=check_names,
+            weights=Weights(**(weights or {})),
         )
         self.market: TaskMarket | None = None
         self.timer = 0
@@ -103,6 +103,8 @@ class Auctioneer(Agent):
             market.propose(message.sender, body, context.now)
         elif message.task_id:
             await self._say(market.report(message.sender, message.task_id, body, context.now), context)
+        elif body.get("act") != Act.REFUSE:
+            market.ignored += 1
         if market.is_over and self.timer:
             context.cancel(self.timer)
             self.timer = 0

@@ -111,6 +111,15 @@ def test_bidders_at_fault_cost_auctions_and_the_work_gets_done(behaviour: str) -
         assert max(means.get(f"other/{n}", 0.0) for n in range(3)) < 0.5 < means["bidder/0"]
 
 
+@pytest.mark.parametrize("behaviour", ["corrupt", "equivocate"])
+def test_lies_in_messages_stop_nobody_else(behaviour: str) -> None:
+    lies = {"byzantine": behaviour, "agents": "bidder/0..1"}
+    result, _ = run(plan_of(lies, allocation="vickrey", offers=30))
+    assert result.quiet
+    assert result.results["completed"] >= 20
+    assert result.results["ignored"] > 0
+
+
 def test_collusion_lowers_what_is_paid() -> None:
     honest = run(plan_of(allocation="vickrey", bidders=5))[0].results
     ring = run(plan_of(allocation="vickrey", bidders=5, bidder={"behaviour": "collude", "ring": 5}))[

@@ -42,10 +42,11 @@ def test_a_task_is_called_awarded_confirmed_and_completed() -> None:
     bid(of, "y", 1, a=4)
     (accepted,) = tick(of, 2)
     assert (accepted.to, accepted.task, accepted.body["epoch"], accepted.body["until"]) == ("y", "a", 1, 8.0)
-    assert of.tasks["a"].state == TaskState.WORKING
+    assert of.tasks["a"].state == TaskState.SUBMITTED
     assert tick(of, 3) == []
     assert [say.to for say in tick(of, 5)] == ["y"]  # until it is confirmed
     of.report("y", "a", {"act": Act.INFORM, "state": TaskState.WORKING, "epoch": 1}, 6)
+    assert of.tasks["a"].state == TaskState.WORKING
     assert tick(of, 6) == tick(of, 7) == []
     (heard,) = completed(of, "y", "a", 7)
     assert heard.body["act"] == "acknowledge"
@@ -77,7 +78,7 @@ def test_a_silent_winner_keeps_its_award_until_the_lease_is_over_and_no_longer()
     assert of.awards["a"].until == 8.0
     tick(of, 8)
     assert completed(of, "x", "a", 8.5) != []
-    assert of.tasks["a"].state == TaskState.WORKING  # too late: the lease is over
+    assert not of.tasks["a"].state.is_terminal  # too late: the lease is over
     assert "a" in of.awards  # and nobody else has it yet: a clock may be late
     rejected, call = tick(of, 9)
     assert (rejected.to, rejected.body["act"], call.body["act"]) == ("x", Act.REJECT, Act.CALL)
@@ -159,14 +160,32 @@ def test_a_name_that_is_not_ones_address_is_taken_only_where_names_are_not_check
         assert of.ignored == check
 
 
-def test_a_broken_artifact_completes_nothing() -> None:
+@pytest.mark.parametrize("gain", [None, "much", float("inf"), -1.0])
+def test_a_broken_artifact_completes_nothing(gain: Any) -> None:
     of = market()
     tick(of, 0)
     bid(of, "x", 1, a=1)
     tick(of, 2)
-    of.report("x", "a", {"act": Act.INFORM, "state": TaskState.COMPLETED, "artifact": {}, "epoch": 1}, 3)
-    assert of.tasks["a"].state == TaskState.WORKING
+    artifact = {**DONE, "parts": [{"data": {"gain": gain}}]} if gain is not None else {}
+    of.report(
+        "x", "a", {"act": Act.INFORM, "state": TaskState.COMPLETED, "artifact": artifact, "epoch": 1}, 3
+    )
+    assert not of.tasks["a"].state.is_terminal
     assert of.ignored == 1
+
+
+def test_a_task_waits_while_bidders_are_busy() -> None:
+    of = market(Work("a", size=50.0), Work("b"), offers=2)
+    tick(of, 0)
+    bid(of, "x", 1, a=1)
+    for now in range(2, 40):
+        tick(of, now)
+    assert of.lots > 5
+    assert of.offered["b"] == 0
+    completed(of, "x", "a", 40)
+    for now in range(40, 60):
+        tick(of, now)
+    assert of.tasks["b"].state == TaskState.FAILED  # nobody is busy, and nobody wants it
 
 
 def test_circles_and_unknown_tasks_are_refused() -> None:
