@@ -16,6 +16,8 @@ from coordination.jolteon import JOLTEON, JolteonRules
 from coordination.protocol import Effects, Persisted, ProtocolKind, Restore
 from coordination.signature import Signature, TokenScheme
 from coordination.simulation.campaign import Case, LivenessFailure
+from coordination.simulation.liar import LIARS, double_voting
+from coordination.simulation.network import NetworkSettings
 from coordination.simulation.simulation import World
 from coordination.streamlet import STREAMLET
 from coordination.testimony import Certified, Reader, Stance, Word
@@ -101,7 +103,7 @@ def cut_and_heal(run: Run) -> None:
 
 @ALL
 def test_f_twins_break_nothing(kind: ProtocolKind) -> None:
-    run = begin(kind, twins=(4,))
+    run = begin(kind, twins=(4,), options={"heartbeat": 20.0})
     run.simulation.network.partition([[0, 1, 3], [2, 4]])
     run.simulation.network_changed()
     run.propose(2, "x")
@@ -114,15 +116,17 @@ def test_f_twins_break_nothing(kind: ProtocolKind) -> None:
 
 
 def test_f_plus_one_that_break_their_lock_are_convicted_without_one_double_vote() -> None:
-    """Both liars vote in each view once; what convicts them is the order of their votes."""
-    liars = dict.fromkeys((3, 4), mutants.backward(mutants.Unlocked, 1000))
-    run = begin(HOTSTUFF, liars=liars)
-    run.isolate(2)
+    """Both liars vote in each view once; what convicts them is what their later votes rest on."""
+    run = begin(HOTSTUFF, liars={2: mutants.relapsing, 3: mutants.relapsing})
+    run.isolate(4)
     run.propose(1, "x")
     run.until(lambda: run.know("x", 1))
     run.isolate(1)
-    run.propose(2, "y")
-    with pytest.raises(SafetyViolation, match=r"Convicted by their own words: \[3, 4\]"):
+    for liar in (2, 3):
+        run.simulation.crash(run.node(liar))
+        run.simulation.restart(run.node(liar))
+    run.propose(4, "y")
+    with pytest.raises(SafetyViolation, match=r"Convicted by their own words: \[2, 3\]"):
         run.pass_by(2000.0)
     for first, second in run.checker.culprits().values():
         assert first.ballot < second.ballot

@@ -160,6 +160,22 @@ def backward(rules: type[Rules], depth: int) -> Disguise:
     return disguised
 
 
+class Relapsing(ChainReplica):
+    """A liar that forgets all but the last view of its second leader's span when it restarts, and then votes on."""
+
+    def _restore(self, event: Restore) -> None:
+        super()._restore(Restore(event.now))
+        if event.records:
+            self.voted = self._proposed = 7
+
+
+def relapsing(make: Callable[[], Protocol], rng: Random, liars: frozenset[int]) -> Protocol:
+    """The liar above, as a disguise."""
+    honest = make()
+    assert isinstance(honest, ChainReplica)
+    return Relapsing(honest.setting, honest.rules)
+
+
 CAUGHT_BY_CHANCE: tuple[ProtocolKind, ...] = (
     of(HOTSTUFF, ChainReplica, HotStuffOfOne),
     of(HOTSTUFF, ChainReplica, HotStuffOfTwo),
