@@ -30,6 +30,7 @@ Source: Chan, Shi, "Streamlet: textbook streamlined blockchains", AFT 2020 (ePri
 """
 
 from dataclasses import dataclass
+from math import isfinite
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -394,7 +395,7 @@ class Streamlet(Protocol):
             self._notarise(notice.high, source)
 
     def _on_ping(self, source: int, ping: Ping) -> None:
-        if source in self.store.members:
+        if source in self.store.members and isfinite(ping.clock):
             self._clocks[source] = ping.clock - (self._now + self._shift_s) + self.setting.delay_s / 2
         if ping.high < self.longest[1].view:
             self._out.send(source, Notice(self.longest[1]))
