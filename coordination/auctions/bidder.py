@@ -75,7 +75,7 @@ class Bidder(Agent):
         behaviour: str = "honest",
         failure: float = 1.0,
         ring: int = 1,
-        retry: float = 2.0,
+        retry: float = 3.0,
     ) -> None:
         if highest < 1 or seats < 1 or speed <= 0 or retry <= 0 or not 0 <= failure <= 1:
             raise ConfigurationError(

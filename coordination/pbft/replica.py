@@ -59,6 +59,7 @@ from coordination.pbft.message import (
     prepare_statement,
 )
 from coordination.pbft.ordering import Ordering
+from coordination.pbft.reader import PbftReader
 from coordination.pbft.state import State
 from coordination.protocol import (
     NEVER,
@@ -347,4 +348,5 @@ PBFT = ProtocolKind(
         text="2n(n-1) messages, each with one signature; 3 delays",
     ),
     recovery_delays=400,
+    reader=PbftReader,
 )

@@ -187,7 +187,8 @@ class RaftChecker:
             self._decided(now, replica, node, leads, effects.decided)
         if effects.reads:
             self._read(now, replica, effects)
-        self._compare(now, replica, view, node, protocol)
+        told = effects.installed is not None or isinstance(event, Restore)
+        self._compare(now, replica, view, protocol, told)
 
     def finish(self) -> None:
         """See `Checker`: all is judged as it happens."""
@@ -373,17 +374,13 @@ class RaftChecker:
         for answer in effects.reads:
             asked = self._reads.pop((replica, repr(answer.context)), 0)
             if answer.slot < asked:
-                raise violated(
-                    "a read sees all that was decided before it was asked",
-                    now,
-                    replica,
-                    answered=answer.slot,
-                    decided=asked,
-                )
+                rule = "a read sees all that was decided before it was asked"
+                raise violated(rule, now, replica, answered=answer.slot, decided=asked)
 
     # --- The state after the step -------------------------------------------------------------------------------
 
-    def _compare(self, now: float, replica: int, view: _View, node: Node, protocol: Raft) -> None:
+    def _compare(self, now: float, replica: int, view: _View, protocol: Raft, told: bool) -> None:
+        node = protocol.node
         log = node.log
         if node.term < view.term or log.committed < view.commit or log.applied < view.applied:
             raise violated(
@@ -412,7 +409,7 @@ class RaftChecker:
         if log.committed > view.commit and (leads or (view.leads and node.term == view.term)):
             self._committed(now, replica, view, node)
         if node.members is not view.members:
-            self._configured(now, replica, protocol)
+            self._configured(now, replica, protocol, told)
             view.heard.update(set(node.members.everybody) - set(view.members.everybody))
             view.members = node.members
         view.term, view.commit, view.applied, view.leads = node.term, log.committed, log.applied, leads
@@ -449,14 +446,8 @@ class RaftChecker:
             return
         slot = place + self._unseen + 1
         if slot >= node.log.base and node.log.term_at(slot) != self._chosen[place][0]:
-            raise violated(
-                "later leaders hold every committed entry",
-                now,
-                replica,
-                slot=slot,
-                here=node.log.term_at(slot),
-                committed=self._chosen[place][0],
-            )
+            facts = {"slot": slot, "here": node.log.term_at(slot), "committed": self._chosen[place][0]}
+            raise violated("later leaders hold every committed entry", now, replica, **facts)
 
     def _committed(self, now: float, replica: int, view: _View, node: Node) -> None:
         index = node.log.committed
@@ -484,15 +475,17 @@ class RaftChecker:
             members=str(node.members),
         )
 
-    def _configured(self, now: float, replica: int, protocol: Raft) -> None:
+    def _configured(self, now: float, replica: int, protocol: Raft, told: bool) -> None:
         index, members = protocol.configuration
-        known = self._configurations.setdefault(index, members)
-        if known != members:
+        changes = self._configurations
+        known = changes.get(index)
+        if known is None and told:
+            # A snapshot tells the members at its index: those of the last change before it.
+            known = changes.get(max((one for one in changes if one <= index), default=index))
+        if known is None:
+            changes[index] = members
+        elif known != members:
+            facts = {"index": index, "here": str(members), "elsewhere": str(known)}
             raise violated(
-                "every replica has the same configuration at the same index",
-                now,
-                replica,
-                index=index,
-                here=str(members),
-                elsewhere=str(known),
+                "every replica has the same configuration at the same index", now, replica, **facts
             )

@@ -160,7 +160,7 @@ class Raft(Protocol):
 
     @property
     def configuration(self) -> tuple[int, Members]:
-        """The present members, and the index of the change that made them so."""
+        """The present members, and the index of the change that made them so, or of the snapshot that told of them."""
         return self._history[-1]
 
     def handle(self, event: Event) -> Effects:
@@ -246,11 +246,11 @@ class Raft(Protocol):
         term = log.term_at(slot)
         if behind or slot > log.applied or term is None or log.incoming is not None:
             return
-        members = next(found for index, found in reversed(self._history) if index <= slot)
+        since, members = next(one for one in reversed(self._history) if one[0] <= slot)
         log.snapshot = Snapshot(slot, term, members, state)
         rest = log.slice(slot + 1, log.last)
         log.drop_to(max(log.base, slot - self._trailing))
-        self._history = [(0, members), *((index, found) for index, found in self._history if index > slot)]
+        self._history = [(since, members), *(one for one in self._history if one[0] > slot)]
         self._stored_term, self._stored_vote = node.term, node.vote
         effects.records = [Saved(log.snapshot, node.term, node.vote, rest, log.committed)]
         effects.checkpoint = True
@@ -280,7 +280,7 @@ class Raft(Protocol):
         log.committed = max(log.base, min(committed, log.last))
         log.applied = log.applying = log.base
         log.handed = log.stable = log.last + 1
-        self._history = [(0, members)]
+        self._history = [(log.base, members)]
         replication.switch_members(node, members)
         node.become_follower(node.term, 0)
         if node.options.lease_reads and records:
@@ -335,6 +335,10 @@ class Raft(Protocol):
             effects.token = self._token
         token = self._token if self._token > self._durable else 0
         waiting, node.after = node.after, []
+        if len(waiting) == 1 and waiting[0][0] != self.id:
+            to, message = waiting[0]
+            effects.sends.append((to, message, token))
+            return False
         heard = False
         for to, message in waiting:
             if to != self.id:
@@ -353,7 +357,7 @@ class Raft(Protocol):
         assert taken is not None
         log.incoming = None
         log.applied = log.applying = taken.index
-        self._history = [(0, taken.members)]
+        self._history = [(taken.index, taken.members)]
         self._stored_term, self._stored_vote = node.term, node.vote
         effects.records = [Saved(taken, node.term, node.vote, (), taken.index)]
         effects.checkpoint = True
@@ -364,6 +368,11 @@ class Raft(Protocol):
         log = node.log
         base = log.base
         entries = log.entries[log.applied - base : log.committed - base]
+        if len(entries) == 1 and entries[0].change is None and not node.members.autoleave:
+            (entry,) = entries
+            effects.decided.append(Decided(entry.index, entry.commands, entry.term))
+            log.applied = log.applying = log.committed
+            return
         for entry in entries:
             if entry.change is not None or node.members.autoleave:
                 break

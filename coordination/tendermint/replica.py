@@ -69,6 +69,7 @@ from coordination.tendermint.message import (
     Status,
     vote_statement,
 )
+from coordination.tendermint.reader import TendermintReader
 from coordination.tendermint.state import State
 from coordination.tendermint.voting import Voting, records_of
 
@@ -350,4 +351,5 @@ TENDERMINT = ProtocolKind(
         text="(n-1)(2n+1) messages, each with one signature; 3 delays",
     ),
     recovery_delays=500,
+    reader=TendermintReader,
 )
