@@ -14,7 +14,7 @@ class Options:
     span: int = 0
     """Views in a row under one leader; 0: as many as let it commit by itself (see `pacemaker`)."""
     patience: float = 5.0
-    """How long to wait in a view: a proposal, its votes and the next proposal are 3 delays, a forwarded command 2 more."""
+    """How long to wait in a view: a proposal, its votes and the next proposal are 3 delays; forwarding takes 2."""
     doublings: int = 3
     """How often the wait may double."""
     heartbeat: float = 20.0
