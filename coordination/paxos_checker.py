@@ -4,7 +4,8 @@ Rules (Lamport 2001, sections 2.2 and 2.3):
 * One value a slot: a value is chosen when a second quorum of acceptors has it *durably* under one ballot, whether or
   not anybody knows; no other is chosen in that slot, ever, and only chosen values are handed to the application.
 * One value for (slot, ballot). An acceptor's word leaves only when it is durable, and it keeps it across restarts: it
-  promises no lower ballot again, and accepts nothing under a ballot lower than it promised.
+  promises no lower ballot again, accepts nothing under a ballot lower than it promised, and tells with a promise all
+  that it accepted.
 * A leader has the promises of a first quorum, and proposes in each slot the value of the highest ballot among them.
 * First and second quorums meet. Decided and promised never fall in a life. Reads see what was decided before them.
 
@@ -31,7 +32,7 @@ from coordination.protocol import Effects, Event, Persisted, Protocol, Read, Rec
 class _View:
     """One acceptor: what of its words is durable, and what it said."""
 
-    __slots__ = ("chosen", "kept_promise", "said", "told", "writing")
+    __slots__ = ("accepted", "chosen", "kept_promise", "said", "told", "writing")
 
     def __init__(self) -> None:
         self.writing: list[tuple[int, Any]] = []
@@ -43,6 +44,8 @@ class _View:
         self.told: dict[int, Promise] = {}
         """Promises to it for its present ballot."""
         self.chosen = 0
+        self.accepted: dict[int, int] = {}
+        """By slot: the highest ballot under which it accepted something durably."""
 
 
 class PaxosChecker:
@@ -89,6 +92,11 @@ class PaxosChecker:
             elif isinstance(message, Promise | Accepted):
                 self._said(now, replica, view, message, token)
             elif isinstance(message, Prepare):
+                if any(
+                    writing > token and isinstance(record, Promised) and record.ballot == message.ballot
+                    for writing, record in view.writing
+                ):
+                    raise violated("a ballot is used when it is stored", now, replica, ballot=message.ballot)
                 view.told = {
                     source: told for source, told in view.told.items() if told.ballot == message.ballot
                 }
@@ -124,6 +132,12 @@ class PaxosChecker:
                 raise violated(
                     "a promise or acceptance leaves only when it is stored", now, replica, ballot=ballot
                 )
+        if isinstance(message, Promise):
+            told = {slot for slot, _, _ in message.accepted}
+            for slot, under in view.accepted.items():
+                if slot >= message.slot and slot not in told:
+                    facts = {"slot": slot, "accepted_under": under, "promised": ballot}
+                    raise violated("a promise tells all that was accepted", now, replica, **facts)
         if token:
             view.said.append((token, ballot))
         else:
@@ -141,7 +155,10 @@ class PaxosChecker:
         """These records are durable: the votes among them count. What was only learned is nobody's vote."""
         for record in records:
             if isinstance(record, Took):
+                accepted = self._views[replica].accepted
                 for place, value in enumerate(record.values):
+                    slot = record.slot + place
+                    accepted[slot] = max(record.ballot, accepted.get(slot, 0))
                     self._voted(now, replica, record.slot + place, record.ballot, value)
 
     def _voted(self, now: float, replica: int, slot: int, ballot: int, value: Commands) -> None:

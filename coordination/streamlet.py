@@ -30,6 +30,7 @@ Source: Chan, Shi, "Streamlet: textbook streamlined blockchains", AFT 2020 (ePri
 """
 
 from dataclasses import dataclass
+from math import isfinite
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,8 @@ if TYPE_CHECKING:
 
 FIRST = 2
 """The epoch at time 0. That of genesis, 0, is not next to it, so all blocks have the same way to finality."""
+_MARGIN = 1e-6
+"""An epoch is longer than 2 delays by this share, so that votes which take exactly the bound come before its end."""
 WINDOW = 8
 """Of so many epochs in a row each replica's vote is kept."""
 
@@ -117,7 +120,7 @@ class Streamlet(Protocol):
         self._checkpoints = Checkpointer(self.store)
         self._out = self.store.out
         self._options = options
-        self._epoch_s = 2 * setting.delay_s
+        self._epoch_s = 2 * setting.delay_s * (1 + _MARGIN)
         self._shift_s = 0.0
         """What is added to the clock."""
         self._votes: list[Tally[tuple[int, bytes], Vote]] = [Tally() for _ in range(WINDOW)]
@@ -279,7 +282,7 @@ class Streamlet(Protocol):
         if self._proposed >= epoch or self.leader != self.id or self.voted >= epoch or not self.store.busy:
             return
         # In the midst of an epoch its votes would come too late for the next leader to build on it.
-        if self._now - self._starts(epoch) > 1e-6 * self._epoch_s:
+        if self._now - self._starts(epoch) > _MARGIN * self._epoch_s:
             return
         parent, justify = self.longest
         if parent.view >= epoch:
@@ -392,7 +395,7 @@ class Streamlet(Protocol):
             self._notarise(notice.high, source)
 
     def _on_ping(self, source: int, ping: Ping) -> None:
-        if source in self.store.members:
+        if source in self.store.members and isfinite(ping.clock):
             self._clocks[source] = ping.clock - (self._now + self._shift_s) + self.setting.delay_s / 2
         if ping.high < self.longest[1].view:
             self._out.send(source, Notice(self.longest[1]))

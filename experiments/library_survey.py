@@ -259,7 +259,8 @@ class Auctioneer(Agent):
 
     def _not_awarded(self) -> list[str]:
         """The tasks that nobody wanted, or that were left over. Forgets the bids."""
-        names = [name for name in self.bids if name not in self.awards]
+        undecided = set() if self.book is None else self.book.undecided()
+        names = [name for name in self.bids if name not in self.awards and name not in undecided]
         self.bids = {}
         return names
 

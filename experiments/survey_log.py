@@ -70,6 +70,10 @@ class AwardBook:
         serial = self.client.propose([list(award) for award in awards], context)
         self.proposed[serial] = awards
 
+    def undecided(self) -> set[str]:
+        """The tasks whose awards are not decided yet."""
+        return {task for awards in self.proposed.values() for task, _ in awards}
+
     def take(self, message: Message, context: Context) -> list[tuple[str, str]]:
         """A replica's message: the awards that are decided now."""
         content = message.data

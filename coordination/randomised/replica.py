@@ -22,14 +22,14 @@ None of these messages is signed. Everybody knows at the same time as the candid
 
 Liveness: agreement and validity hold always. Termination has the probability bounds that `ben_or` and `coin_agreement`
 state, by rounds, without time-outs. A slot's batch counts if its candidate is correct and comes within the wait; so
-once messages take at most Delta, a request is executed at all correct replicas within (f + 2) * 300 * Delta: the wait
-is 256 Delta at most, f candidates in a row may be faulty, and the agreement itself takes a few Delta a round.
+once messages take at most Delta, a request is executed at all correct replicas within (f + 2) * 200 * Delta: the wait
+is 128 Delta at most, f candidates in a row may be faulty, and the agreement itself takes a few Delta a round.
 """
 
 from typing import Any
 
 from actors.errors import ConfigurationError
-from coordination.decision_log import Entry, Past, StateVote
+from coordination.decision_log import PAGE, Entry, Past, StateVote
 from coordination.protocol import (
     NEVER,
     Compact,
@@ -175,18 +175,19 @@ class Randomised(Protocol):
 
     def _propose_bits(self, event: Propose) -> None:
         state = self._state
-        bits = [one for one in event.commands if one in (0, 1)]
-        room = max(0, state.options.backlog - len(state.inputs))
-        refused = (*[one for one in event.commands if one not in (0, 1)], *bits[room:])
-        state.inputs.extend(bits[:room])
+        refused = []
+        for one in event.commands:
+            if type(one) is int and one in (0, 1) and len(state.inputs) < state.options.backlog:
+                state.inputs.append(one)
+            else:
+                refused.append(one)
         if refused:
             self._out.effects.rejected.append(Rejected(tuple(refused)))
         self._slot.wake()
 
     def _on_forward(self, source: int, message: Forward) -> None:
         state = self._state
-        fresh = [request for request in message.requests if state.pool.admit(state.decisions.slot, request)]
-        if fresh:
+        if state.pool.admit_all(state.decisions.slot, message.requests):
             self._slot.wake()
 
     def _route(self, requests: Batch) -> None:
@@ -300,6 +301,8 @@ class Randomised(Protocol):
     def _on_past(self, source: int, message: Past) -> None:
         """Takes slots that enough others say were decided, and asks for more while there are any."""
         state = self._state
+        if len(message.entries) > PAGE:
+            return
         self._pages[source] = message
         before = state.decisions.slot
         self._install()
@@ -331,12 +334,11 @@ class Randomised(Protocol):
         number = self._state.decisions.slot + 1
         found: dict[bytes, int] = {}
         for _, page in sorted(self._pages.items()):
-            first = page.entries[0].slot if page.entries else number + 1
-            if first <= number < first + len(page.entries):
-                entry = page.entries[number - first]
+            entry = next((one for one in page.entries if one.slot == number), None)
+            if entry is not None:
                 what = digest(entry.batch)
                 found[what] = found.get(what, 0) + 1
-                if entry.slot == number and found[what] >= self._state.believed:
+                if found[what] >= self._state.believed:
                     return entry
         return None
 

@@ -6,7 +6,7 @@ Rules:
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from actors.errors import ConfigurationError
 from coordination.decision_log import DecisionLog
@@ -19,7 +19,7 @@ from coordination.request import RequestPool
 EARLY = 256
 """How many messages of later slots are kept of each replica."""
 
-DOUBLINGS = 5
+DOUBLINGS = 4
 """How often the wait for a batch doubles at most."""
 
 
@@ -108,7 +108,7 @@ class State:
         self.decisions = DecisionLog()
         patience_s = self.options.patience * setting.delay_s
         self.pool = RequestPool(setting, lambda: self.decisions.executed, patience_s, self.options.backlog)
-        self.inputs: list[Any] = []
+        self.inputs: list[int] = []
         """Bits to be proposed, in the binary form."""
         self.early = Early(self.out.others, EARLY)
         self.now = 0.0
