@@ -195,6 +195,15 @@ def test_an_auctioneer_that_is_down_for_a_while_goes_on_with_what_it_knew() -> N
     assert result.results["completed"] == 24
 
 
+@pytest.mark.parametrize("at", [5, 6, 8, 11, 15])
+def test_an_auctioneer_that_forgot_everything_lets_old_leases_run_out_first(at: int) -> None:
+    forgets = {"crash": "auctioneer", "at": at, "for": 1}
+    slow = {"speed": 0.5, "seats": 2}
+    result, ledgers = run(plan_of(forgets, allocation="vickrey", largest=8, patience=12.0, bidder=slow))
+    check_that_no_task_was_awarded_twice(result, ledgers)
+    assert result.results["completed"] == 24
+
+
 def test_a_market_without_tasks_is_over_at_once() -> None:
     assert run(plan_of(tasks=0))[0].results["completed"] == 0
 
