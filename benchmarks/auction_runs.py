@@ -76,7 +76,7 @@ def measure_large(size: int, highest: int, seed: int) -> Outcome:
         "gap": rounded(1 - value / int(bound)),
         "rounds": traffic.rounds,
         "messages": traffic.messages,
-        "bytes": traffic.numbers * 8,
+        "bytes": traffic.bytes,
         "seconds": rounded(seconds),
         "awarded": int((market.tasks >= 0).sum()),
         "bids": market.bids,
