@@ -186,7 +186,9 @@ class _Run:
         # Without foresight it goes on where all is lost already, and so shows how far one comes.
         further = Search(self._model, self._by_key[key], foresees=False)
         found = further.advance(FIRST_SHARE_STEPS)
-        assert not found, "what foresight refused has an order: the model's `needs`, `leaves` or `joins` is wrong"
+        assert not found, (
+            "what foresight refused has an order: the model's `needs`, `leaves` or `joins` is wrong"
+        )
         placed, state = (
             max(in_order(search.longest), in_order(further.longest), key=_returned),
             self._model.initial,
