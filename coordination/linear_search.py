@@ -20,7 +20,8 @@ Rules:
 * A state that no operation still to be placed can tell from others is `UNSEEN`, one for all: appends that no get will
   ever show, in whatever order, lead to the same configuration. (Ours; 4 to 14 times fewer
   questions to the model were measured on three histories of 50 clients, 10 keys and 8,000 operations.)
-* An operation that alone can have left what another found is placed only where it leaves that (`linear_source`).
+* An operation that alone can have left what another found is placed only where it leaves that, and nothing changes it
+  before the other is placed (`linear_source`).
 * No recursion, no clock: a step is a look at one call, and a limit of steps stops at the same place each time.
 """
 
@@ -60,14 +61,14 @@ class _Node:
 class _Choice:
     """A placement that can be undone: what it placed, and what was before it."""
 
-    __slots__ = ("base", "node", "order", "pending", "placed", "settled", "state", "window")
+    __slots__ = ("base", "node", "order", "owed", "pending", "placed", "settled", "state", "window")
 
     def __init__(self, node: _Node, search: "Search") -> None:
         self.node = node
         self.settled: list[_Node] = []
         self.state = search.state
         self.base, self.window, self.pending = search.base, search.window, search.pending
-        self.order, self.placed = search.order, search.placed
+        self.order, self.placed, self.owed = search.order, search.placed, search.owed
 
 
 class Search:
@@ -86,6 +87,8 @@ class Search:
         self.base, self.window, self.pending = 0, 0, 0
         self.order: Order = None
         self.placed = 0
+        self.owed: Sequence[Demand] = ()
+        """Who must find the state as it is, before it changes."""
         self.steps = 0
         """Calls looked at: what the search costs."""
         self.longest: Order = None
@@ -126,7 +129,7 @@ class Search:
             if (
                 state is REFUSED
                 or (node.end is None and state == self.state)
-                or (node.demands and not self._meets(node.demands, state))
+                or ((self.owed or node.demands) and not self._meets(node, state))
             ):
                 node = node.after
             else:
@@ -138,6 +141,7 @@ class Search:
         choice = _Choice(node, self)
         self._choices.append(choice)
         self._place(node)
+        self.owed = (*self.owed, *node.demands) if state == self.state else node.demands
         self.state = state = self._seen_as(state)
         self._settle(choice.settled)
         configuration = (self.base, self.window, self.pending, state)
@@ -146,13 +150,16 @@ class Search:
         self._seen.add(configuration)
         return self._head.after
 
-    def _meets(self, demands: Sequence[Demand], state: Hashable) -> bool:
-        """Whether all that is not yet placed, and must find what an operation leaves, will find it."""
-        for number, value in demands:
-            waits = number >= self.base and not self.window >> (number - self.base) & 1
-            if waits and state != value:
-                return False
-        return True
+    def _meets(self, node: _Node, state: Hashable) -> bool:
+        """Whether an operation that leads to this state takes from nobody what it must find."""
+        own = node.bit if node.end is not None else -1
+        if state != self.state and any(self._waits(number) and number != own for number, _ in self.owed):
+            return False
+        return all(state == value or not self._waits(number) for number, value in node.demands)
+
+    def _waits(self, number: int) -> bool:
+        """Whether the operation with a return of this number is not placed."""
+        return number >= self.base and not self.window >> (number - self.base) & 1
 
     def _seen_as(self, state: Hashable) -> Hashable:
         """The state, or `UNSEEN` if no operation to come can tell it."""
@@ -196,6 +203,7 @@ class Search:
             _relink(node)
         _relink(choice.node)
         self.state, self.order, self.placed = choice.state, choice.order, choice.placed
+        self.owed = choice.owed
         self.base, self.window, self.pending = choice.base, choice.window, choice.pending
         return choice.node.after
 

@@ -3,9 +3,9 @@
 Rules:
 * Who finds a value (a read, a get, a cas that succeeds) has it from an operation that leaves it, or from the start. Not
   from one that was called after it returned, nor from one that another change surely followed before it was called.
-* If one operation alone remains, then right behind it the value must be there: else nobody can ever find it. A search
-  that places it elsewhere may turn back at once. Where values are unique, as good workloads make them, this is most of
-  the search.
+* If one operation alone remains, then right behind it the value must be there, and stay until it is found: else nobody
+  can ever find it. A search that does otherwise may turn back at once. Where values are unique, as good workloads make
+  them, this is most of the search.
 * What is not settled by looking at a few candidates stays open: that is never wrong, only slower.
 """
 

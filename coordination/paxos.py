@@ -306,7 +306,8 @@ class MultiPaxos(Protocol):
         message = Prepare(self.ballot, self.log.chosen + 1)
         if self.id not in self.promises and self.log.promised < self.ballot:
             self._on_prepare(self.id, message)
-        self._sends += [(one, message, 0) for one in self._others if one not in self.promises]
+        # Its own promise first: who forgets a ballot in a crash would use it twice.
+        self._after += [(one, message) for one in self._others if one not in self.promises]
 
     def _on_promise(self, source: int, message: Promise) -> None:
         if self.role != _CANDIDATE or message.ballot != self.ballot:

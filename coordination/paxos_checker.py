@@ -92,6 +92,11 @@ class PaxosChecker:
             elif isinstance(message, Promise | Accepted):
                 self._said(now, replica, view, message, token)
             elif isinstance(message, Prepare):
+                if any(
+                    writing > token and isinstance(record, Promised) and record.ballot == message.ballot
+                    for writing, record in view.writing
+                ):
+                    raise violated("a ballot is used when it is stored", now, replica, ballot=message.ballot)
                 view.told = {
                     source: told for source, told in view.told.items() if told.ballot == message.ballot
                 }

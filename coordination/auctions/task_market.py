@@ -14,6 +14,7 @@ Rules:
   comes to nothing, with no work under way, costs all its tasks one. After `offers` of them a task has failed. So
   has one whose deadline has passed, and what depends on a failed task is canceled.
 * Events in, things to say out; time is handed in. All state is plain data, so a journal or a checkpoint holds it.
+  A market whose memory is lost all the same waits, when it opens again, until every old lease is over.
 
 Source: Smith (1980) for the protocol; Gray and Cheriton, "Leases" (SOSP 1989) for awards that end by themselves.
 """
@@ -34,6 +35,8 @@ from coordination.auctions.mechanism import named
 from coordination.auctions.scoring import Reputations, Weights
 
 CONTEXT = "market"
+_EPOCHS = 1_000_000
+"""Awards of a task in a unit of time are fewer, so that later markets have higher epochs."""
 EVERYBODY = "*"
 """A call goes to all bidders."""
 
@@ -122,9 +125,11 @@ class TaskMarket:
     waiting: dict[str, None]
     """Tasks neither awarded nor ended, those that have waited longest first."""
     epochs: dict[str, int]
-    """Awards made of each task."""
+    """The number of each task's last award."""
     offered: dict[str, int]
     """Awards made of each task, and calls in vain."""
+    opens: float = 0.0
+    """Nothing is called before."""
     since: dict[str, float] = field(default_factory=dict)
     """When each task was first called."""
     awards: dict[str, Award] = field(default_factory=dict)
@@ -137,6 +142,8 @@ class TaskMarket:
     earned: dict[str, int] = field(default_factory=dict)
     """Tasks completed by each bidder."""
     paid: dict[str, float] = field(default_factory=dict)
+    made: int = 0
+    """Awards."""
     reauctioned: int = 0
     ignored: int = 0
     """Messages that came late, twice, out of place or out of shape."""
@@ -158,7 +165,7 @@ class TaskMarket:
             if not award.confirmed and now >= award.again:
                 award.again = now + self.terms.retry
                 said.append(self._acceptance(task))
-        if self.lot is None:
+        if self.lot is None and now >= self.opens:
             said += self._call(now)
         return said, settled
 
@@ -279,6 +286,7 @@ class TaskMarket:
             del self.waiting[task]
             self.offered[task] += 1
             self.epochs[task] += 1
+            self.made += 1
             until = now + self.terms.patience + self.works[task].size
             deadline = self.works[task].deadline
             if deadline is not None:
@@ -306,18 +314,26 @@ class TaskMarket:
         return Say(award.bidder, body, task)
 
 
-def opened(works: Iterable[Work], terms: Terms) -> TaskMarket:
-    """A market of these tasks. Raises `ConfigurationError` if they wait for one another, or for what is not there."""
+def opened(works: Iterable[Work], terms: Terms, now: float = 0.0) -> TaskMarket:
+    """A market of these tasks. Raises `ConfigurationError` if they wait for one another, or for what is not there.
+
+    One that opens later than at 0 may follow another that died and was forgotten: it waits until all leases that the
+    other can have given are over, and its epochs are above the other's.
+    """
     known = {work.id: work for work in works}
     _check_order(known)
-    return TaskMarket(
+    longest = max((work.size for work in known.values()), default=0.0)
+    market = TaskMarket(
         terms,
         known,
         {name: Task(name, CONTEXT, metadata={"size": work.size}) for name, work in known.items()},
-        dict.fromkeys(known),
-        dict.fromkeys(known, 0),
-        dict.fromkeys(known, 0),
+        waiting=dict.fromkeys(known),
+        epochs=dict.fromkeys(known, int(now * _EPOCHS)),
+        offered=dict.fromkeys(known, 0),
     )
+    if now > 0:
+        market.opens = now + terms.patience + longest + terms.skew
+    return market
 
 
 def _check_order(works: dict[str, Work]) -> None:

@@ -296,7 +296,7 @@ class Pbft(Protocol):
         if not state.active:
             self._departure.resume()
         for _, slot in sorted(state.log.slots.items()):
-            self._ordering.recount(slot)
+            self._ordering.resume(slot)
         if self._lives > 1:
             self._busy = True
             self._tell()
@@ -310,6 +310,7 @@ class Pbft(Protocol):
                 self._lives = record.number
             case Left():
                 state.view, state.active = record.view, False
+                log.begin()
             case Entered():
                 self._departure.adopt(record.new_view)
             case Stable():

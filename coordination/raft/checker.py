@@ -1,7 +1,8 @@
 """A checker of Raft's properties, over history, at every step.
 
 Rules (the properties of Ongaro 2014, figure 3.2, and what the protocol promises beside):
-* One leader a term; one vote a term, across restarts; a vote and an acknowledgement leave only when stored.
+* One leader a term; one vote a term, across restarts; a request for votes, a vote and an acknowledgement leave only
+  when what they say is stored.
 * A leader only appends. Logs that agree at (index, term) agree below. No log is cut without a conflict, nor at or below
   the commit index. Later leaders hold every committed entry. No two replicas apply different entries at an index.
 * A leader commits by counting only entries of its own term, and only what a quorum has *stored* (while joint, one in
@@ -311,6 +312,8 @@ class RaftChecker:
             if kind is AppendReply:
                 if not message.rejected:
                     self._acknowledged(now, replica, view, message.index, token)
+            elif kind is VoteRequest and not message.pre and token < effects.token:
+                raise violated("a candidate asks when its vote is stored", now, replica, term=message.term)
             elif kind is VoteReply and not message.pre and not message.rejected:
                 if token and token >= effects.token:
                     view.votes_under_way.append((token, message.term, to))
@@ -428,7 +431,12 @@ class RaftChecker:
                 )
             self._complete(now, replica, node)
         own = node.progress.get(replica)
-        if own is not None and own.match > view.disk.durable:
+        if (
+            own is not None
+            and own.match > view.disk.durable
+            and node.log.term_at(own.match)
+            == node.term  # older entries commit by those of its term, or not at all
+        ):
             raise violated(
                 "a leader counts itself only when it has stored",
                 now,

@@ -1,8 +1,9 @@
 """Raft on the contract of `coordination.protocol`: events in, effects out.
 
 Rules:
-* All that an event changes on disk is written under one token: the vote, then a snapshot, then entries. Votes and
-  acknowledgements wait for it; a leader's appends do not, but it counts itself only when its own entries are durable.
+* All that an event changes on disk is written under one token: the vote, then a snapshot, then entries. Requests for
+  votes, votes and acknowledgements wait for it; a leader's appends do not, but it counts itself only when its own
+  entries are durable.
 * A batch is one entry: the commands of a `Propose` are decided together, in one slot. Empty entries and changes of
   members are slots without commands.
 * An entry is handed to the application as soon as it is known to be committed, on whatever event that is. No tick gates
@@ -61,6 +62,7 @@ from coordination.raft.messages import (
     Snapshot,
     TransferLeadership,
     Voted,
+    VoteRequest,
 )
 from coordination.raft.node import Node, NodeOptions, Role
 from coordination.raft.step import applied_to, propose, step, tick, transfer
@@ -283,7 +285,7 @@ class Raft(Protocol):
         self._history = [(log.base, members)]
         replication.switch_members(node, members)
         node.become_follower(node.term, 0)
-        if node.options.lease_reads and records:
+        if node.options.lease_reads:
             node.no_vote_until = node.now + node.options.election_s
         if log.snapshot is not None:
             effects.installed = Installed(log.snapshot.index, log.snapshot.state)
@@ -296,12 +298,14 @@ class Raft(Protocol):
         while True:
             if log.incoming is not None:
                 self._take_snapshot(effects)
-            if log.committed > log.applied:
-                self._apply(effects)
+            while log.committed > log.applied:
+                self._apply(effects)  # a change of members may commit more
             if log.handed <= log.last or node.vote != self._stored_vote or node.term != self._stored_term:
                 self._record(effects)
             if not node.after or not self._release(effects):
                 break
+        if node.role is Role.CANDIDATE and node.messages:
+            self._hold_requests(effects)
         if node.messages:
             # What need not wait leaves first; both lists were made for this event alone.
             effects.sends = node.messages + effects.sends if effects.sends else node.messages
@@ -317,6 +321,21 @@ class Raft(Protocol):
             self._lines = []
         effects.wake_at = node.wake_at
         return effects
+
+    def _hold_requests(self, effects: Effects) -> None:
+        """A candidate asks for votes only when its term and its own vote are stored.
+
+        Else it could win by the others' votes, send entries, crash, forget the term, and win the same term again with
+        another log.
+        """
+        token = effects.token or self._token
+        if token <= self._durable:
+            return
+        node = self.node
+        node.messages = [
+            (to, message, token if isinstance(message, VoteRequest) and not message.pre else 0)
+            for to, message, _ in node.messages
+        ]
 
     def _record(self, effects: Effects) -> None:
         node = self.node

@@ -187,8 +187,7 @@ class Randomised(Protocol):
 
     def _on_forward(self, source: int, message: Forward) -> None:
         state = self._state
-        fresh = [request for request in message.requests if state.pool.admit(state.decisions.slot, request)]
-        if fresh:
+        if state.pool.admit_all(state.decisions.slot, message.requests):
             self._slot.wake()
 
     def _route(self, requests: Batch) -> None:

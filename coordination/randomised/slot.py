@@ -157,6 +157,7 @@ class Slot:
     def _deliver(self, found: bytes) -> None:
         if self.delivered is None:
             self.delivered = found
+            self.wait_until = NEVER
             if not self.closed:
                 self.binary.begin(1)
             self.check()
@@ -269,7 +270,7 @@ class Slot:
                 self.binary.receive(state.id, message.round, message.phase, message.value)
             elif isinstance(message, Done):
                 self.binary.done(state.id, message.value, message.stage)
-        if self.awake and not self.binary.round and not state.options.binary:
+        if self.awake and not self.binary.round and not state.options.binary and self.delivered is None:
             self.wait_until = state.now + state.wait_s
         self.check()
 

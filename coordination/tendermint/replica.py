@@ -170,8 +170,7 @@ class Tendermint(Protocol):
 
     def _on_forward(self, source: int, message: Forward) -> None:
         state = self._state
-        fresh = [request for request in message.requests if state.pool.admit(state.decisions.slot, request)]
-        if fresh:
+        if state.pool.admit_all(state.decisions.slot, message.requests):
             self._voting.begin()
 
     def _route(self, requests: Batch) -> None:

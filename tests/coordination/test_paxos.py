@@ -149,6 +149,13 @@ class SpeaksBeforeItIsStored(MultiPaxos):
         return effects
 
 
+class UsesABallotBeforeItIsStored(MultiPaxos):
+    def _ask(self) -> None:
+        super()._ask()
+        self._sends += [(to, message, 0) for to, message in self._after if to != self.id]
+        self._after = [(to, message) for to, message in self._after if to == self.id]
+
+
 class _Careless(AcceptorLog):
     def choose(self, ballot: int, up_to: int) -> None:
         super().choose(self.accepted.get(self.chosen + 1, (ballot, ()))[0], up_to)
@@ -172,7 +179,8 @@ VARIANTS: dict[type[MultiPaxos], str] = {
     ForgetsWhatItAccepted: "a promise tells all that was accepted",
     ProposesItsOwn: "a proposal carries the value of the highest ballot that its first quorum accepted",
     AsksTooFew: "first and second quorums meet",
-    SpeaksBeforeItIsStored: "a promise or acceptance leaves only when it is stored",
+    SpeaksBeforeItIsStored: "a ballot is used when it is stored",
+    UsesABallotBeforeItIsStored: "a ballot is used when it is stored",
     TakesWhatItHasForDecided: "only a chosen value is decided",
     BreaksItsPromises: "nothing is promised or accepted below a promise",
 }

@@ -8,6 +8,7 @@ from coordination.pbft.message import (
     Commit,
     Prepare,
     PrePrepare,
+    ViewChange,
     checkpoint_statement,
     commit_statement,
     prepare_statement,
@@ -116,6 +117,27 @@ def test_a_restarted_replica_does_not_vote_again_for_something_else() -> None:
     effects = again.handle(Receive(2.0, 1, pre_prepare(1, "b")))
     assert not messages(effects, Prepare)
     assert [found.culprit for found in effects.evidence] == [1]
+
+
+def test_a_replica_that_restarts_between_views_says_nothing_of_the_old_one_in_the_new() -> None:
+    backup = replica(3)
+    records = list(backup.handle(Receive(1.0, 1, pre_prepare(1, "a"))).records)
+    effects = backup.handle(Tick(100.0))
+    records += effects.records
+    assert messages(effects, ViewChange)
+    again = Pbft(Setting(3, MEMBERS, Random(0), scheme=TokenScheme(3)))
+    effects = again.handle(Restore(200.0, tuple(records)))
+    assert again.view == 1
+    assert messages(effects, ViewChange)
+    assert not messages(effects, Prepare)
+
+
+def test_a_primary_that_restarts_says_again_what_it_may_not_have_said() -> None:
+    primary = replica(1)
+    effects = primary.handle(Propose(1.0, ("a",)))
+    again = Pbft(Setting(1, MEMBERS, Random(0), scheme=TokenScheme(1)))
+    said = messages(again.handle(Restore(2.0, tuple(effects.records))), PrePrepare)
+    assert said == messages(effects, PrePrepare)
 
 
 # --- Bounds -----------------------------------------------------------------------------------------------------

@@ -80,6 +80,11 @@ class SpeaksBeforeItIsStored(Raft):
         return effects
 
 
+class AsksBeforeItIsStored(Raft):
+    def _hold_requests(self, effects: Effects) -> None:
+        """It does not."""
+
+
 class CountsItselfAtOnce(Raft):
     def handle(self, event: Event) -> Effects:
         effects = super().handle(event)
@@ -118,7 +123,9 @@ VARIANTS: dict[type[Raft], set[str]] = {
     SpeaksBeforeItIsStored: {
         "an acknowledgement leaves only when it is stored",
         "a vote leaves only when it is stored",
+        "a candidate asks when its vote is stored",
     },
+    AsksBeforeItIsStored: {"a candidate asks when its vote is stored"},
     CountsItselfAtOnce: {"a leader counts itself only when it has stored"},
     VotesForAnybody: {
         "later leaders hold every committed entry",

@@ -280,6 +280,13 @@ def test_the_fast_count_is_the_quorum_system_s(matches: list[int]) -> None:
 # --- Elections --------------------------------------------------------------------------------------------------
 
 
+def test_a_candidate_asks_for_votes_only_when_its_own_is_stored() -> None:
+    raft = replica(pre_vote=False)
+    effects = raft.handle(Instruct(1.0, Campaign()))
+    assert effects.records == [Voted(1, 3)]
+    assert effects.sends == [(to, VoteRequest(1, 0, 0), effects.token) for to in (1, 2)]
+
+
 def test_a_vote_outlives_a_crash() -> None:
     first = replica()
     seen = stored(first, Receive(1.0, 1, VoteRequest(5, 0, 0)))
@@ -459,6 +466,14 @@ def test_members_may_begin_as_learners() -> None:
         node.protocol.node.members == Members((1, 2), (), (3,))  # type: ignore[union-attr]  # all live
         for node in simulation.nodes
     )
+
+
+def test_what_a_change_of_members_lets_commit_is_decided_at_once() -> None:
+    raft = replica(1, (1, 2), pre_vote=False)
+    stored(raft, Instruct(1.0, Campaign()), Receive(1.0, 2, VoteReply(1)), Receive(1.0, 2, AppendReply(1, 1)))
+    stored(raft, ChangeMembers(2.0, change_from("r2")), Propose(2.0, ("alone",)))
+    effects = raft.handle(Receive(3.0, 2, AppendReply(1, 2)))
+    assert effects.decided == [Decided(2, (), 1), Decided(3, ("alone",), 1)]
 
 
 def test_a_change_may_not_be_made_while_another_is_not_applied() -> None:

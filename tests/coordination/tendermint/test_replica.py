@@ -24,7 +24,7 @@ from coordination.tendermint.message import (
 from coordination.tendermint.reader import TendermintReader
 from coordination.tendermint.replica import TENDERMINT, Tendermint
 from coordination.tendermint.state import EARLY
-from coordination.tendermint.voting import Voting
+from coordination.tendermint.voting import Voting, records_of
 from coordination.testimony import conflict
 from tests.coordination.agreement import Run, checkers, unit
 
@@ -147,6 +147,15 @@ def test_locks_and_votes_survive_a_restart() -> None:
     while again.replica.height.round == 0:
         again.wait()
     assert ballots(again.hear(proposal(1, "b"))) == [("Prevote", 1, NIL)]
+
+
+def test_a_lock_of_long_ago_is_still_told_to_the_disk() -> None:
+    held, found = locked()
+    height = held.replica.height
+    for number in range(2, 100):
+        height.enter(number)
+    (precommit,) = [one for one in records_of(height) if isinstance(one, Precommit)]
+    assert (precommit.round, precommit.digest) == (0, found)
 
 
 class Amnesiac(Voting):
