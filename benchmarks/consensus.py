@@ -294,6 +294,9 @@ def consensus(
     clients: Annotated[
         str, typer.Option(metavar="C[,C...]", help="Clients, each with one proposal under way.")
     ] = "1,16",
+    block: Annotated[
+        int, typer.Option(min=1, help="Most commands in a block, where there are blocks.")
+    ] = 1000,
     payload: Annotated[int, typer.Option(min=0, help="Bytes of a command.")] = 64,
     driver: Annotated[Literal["sim", "ray", "both"], typer.Option(help="Where.")] = "both",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each cell of the comparison.")] = 5,
@@ -327,7 +330,7 @@ def consensus(
     trials = [
         Trial(
             name, replicas, fault, liars, latency, bandwidth,
-            batch=size, clients=count, payload_bytes=payload, seconds=seconds, signatures=signatures,
+            batch=size, block=block, clients=count, payload_bytes=payload, seconds=seconds, signatures=signatures,
         )
         for fault, name, replicas, size, count in itertools.product(
             faults.split("/"), chosen, _numbers(n, "n"), _numbers(batch, "batch"), _numbers(clients, "clients")
