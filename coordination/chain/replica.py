@@ -305,7 +305,7 @@ class ChainReplica(Protocol):
         if (
             view <= self.high.view
             or self.pace.leader(view + 1) != self.id
-            or signer not in self.store.quorum.members
+            or signer not in self.store.members
         ):
             return
         if not self.setting.scheme.verify(vote_statement(view, vote.digest), vote.signature):
