@@ -168,7 +168,8 @@ def plots_of(cells: Sequence[Cell]) -> list[Plot]:
     plots = [
         Plot(
             "Throughput against latency",
-            "Each point is one load; down and to the right is better. Virtual time.",
+            f"{cells[0].trial.replicas} replicas. Each point is one load (clients, batch); down and to the right is "
+            f"better. Virtual time.",
             "commands decided a second",
             "median latency, ms",
             latency,
@@ -176,7 +177,8 @@ def plots_of(cells: Sequence[Cell]) -> list[Plot]:
         ),
         Plot(
             "Messages for one decision",
-            "Measured points on the formulas of the papers (dotted).",
+            "Measured points, with the formulas of the papers beneath them (dotted). What is sent when idle, such as "
+            "heartbeats, counts too.",
             "replicas",
             "messages",
             cost,

@@ -337,7 +337,7 @@ class Pbft(Protocol):
 
 PBFT = ProtocolKind(
     name="pbft",
-    title="PBFT: three phases, all to all",
+    title="PBFT",
     make=Pbft,
     faults="byzantine",
     replicas=lambda f: 3 * f + 1,
