@@ -8,6 +8,7 @@ Rules:
   and a reader that leaves a level out sees nothing that names it: less said is less seen, never more.
 * **Erased**: what is private (its scope names an agent or a session) by whoever sees it; what is shared only by a
   reader that acts at that very scope.
+* **Purged**: whoever may erase an item may erase what was derived from it, wherever in the tenant it lives.
 * **Corrected**: by whoever sees it. A correction supersedes and erases nothing.
 * A scope that cannot be read, or has no tenant, is an error: nothing falls back to a wider scope.
 
@@ -17,6 +18,8 @@ scope that is not in the list cannot be reached by any search.
 
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
 from itertools import product
 from typing import Final
 from urllib.parse import quote, unquote
@@ -25,6 +28,9 @@ from memory.errors import InvalidScope
 
 LEVELS: Final = ("tenant", "swarm", "role", "agent", "session")
 NAME_CHARACTERS: Final = 200
+SLOTS: Final = 1024
+"""Scopes are spread over so many slots, and slots over shards. Fixed for ever: the slot is part of an item's id."""
+_REMEMBERED = 10_000
 _EXAMPLE = 'for example "tenant=acme/swarm=s1/role=bidder/agent=bidder%2F17"'
 
 
@@ -56,6 +62,11 @@ class Scope:
             f"{level}={quote(name, safe='')}" for level in LEVELS if (name := getattr(self, level))
         )
 
+    @property
+    def slot(self) -> int:
+        """The slot that the scope falls into: 0 to `SLOTS` - 1, the same on every machine."""
+        return int.from_bytes(blake2b(self.path.encode(), digest_size=4).digest(), "little") % SLOTS
+
     @staticmethod
     def parse(text: str) -> "Scope":
         """The scope that `path` wrote. Raises `InvalidScope` for anything else."""
@@ -81,10 +92,7 @@ class Scope:
 
     def seen(self) -> "tuple[Scope, ...]":
         """All scopes that a reader of this one sees: at most 16, itself last."""
-        choices = [
-            ("", name) if name else ("",) for name in (self.swarm, self.role, self.agent, self.session)
-        ]
-        return tuple(Scope(self.tenant, *names) for names in product(*choices))
+        return _seen(self)
 
     def may_erase(self, other: "Scope") -> bool:
         """True if a reader of this scope may erase what lives in the other."""
@@ -99,6 +107,14 @@ def checked(scope: object) -> Scope:
         f"{scope!r} is no scope: give Scope(tenant=...), or Scope.parse of a text, {_EXAMPLE}. "
         "Without one nothing is seen."
     )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _seen(reader: Scope) -> tuple[Scope, ...]:
+    choices = [
+        ("", name) if name else ("",) for name in (reader.swarm, reader.role, reader.agent, reader.session)
+    ]
+    return tuple(Scope(reader.tenant, *names) for names in product(*choices))
 
 
 def _check_name(level: str, name: object) -> None:
