@@ -82,3 +82,7 @@ class NotReplicated(MemoryFault):
     """The write is durable here, and no follower confirmed it in time."""
 
     definite = False
+
+
+class Behind(MemoryFault):
+    """A follower does not have the write that a token names yet."""

@@ -35,6 +35,8 @@ class ScopeIndex:
 
     block: Block
     graph: Graph | None = None
+    version: int = 0
+    """Grows with every change of who is a member."""
 
     def ids(self) -> set[int]:
         """The members' ids."""
@@ -82,6 +84,17 @@ class Index:
         """As `count`, but fast, and too large by what is under way."""
         scope = self._scopes.get(number)
         return 0 if scope is None else len(scope.block) + (len(scope.graph) if scope.graph else 0)
+
+    def version(self, number: int) -> int:
+        """A number that grows with every change of a scope's members; 0 if it never had any."""
+        scope = self._scopes.get(number)
+        return 0 if scope is None else scope.version
+
+    def ids(self, number: int) -> set[int]:
+        """The ids of a scope's members."""
+        with self._change:
+            scope = self._scopes.get(number)
+            return set() if scope is None else scope.ids()
 
     def scopes(self) -> list[int]:
         """The numbers of scopes that have members."""
@@ -147,12 +160,12 @@ class Index:
     def tend(self) -> bool:
         """Does what is due: full blocks into graphs, dead graphs anew. True if there was any."""
         busy = False
-        for number, scope in list(self._scopes.items()):
+        for scope in list(self._scopes.values()):
             if len(scope.block) > self._most(scope):
                 self._move(scope)
                 busy = True
             elif scope.graph and scope.graph.dead > max(_SMALLEST_REBUILD, scope.graph.total // _DEAD_SHARE):
-                self._rebuild(number, scope)
+                self._rebuild(scope)
                 busy = True
         return busy
 
@@ -184,12 +197,14 @@ class Index:
                 scope = self._scopes[number] = ScopeIndex(Block(self.dimension))
             if scope.graph is not None:
                 members = [row for row in members if row[0] not in scope.graph.positions]  # noqa: PLW2901 (those that are new)
+            scope.version += 1
             if members:
                 scope.block.add(batch_of(members, self.dimension))
 
     def _remove(self, number: int, each: int) -> None:
         scope = self._scopes.get(number)
         if scope is not None:
+            scope.version += 1
             scope.block.remove(each)
             if scope.graph is not None:
                 scope.graph.remove(each)
@@ -212,7 +227,7 @@ class Index:
             scope.graph = graph
             scope.block = block
 
-    def _rebuild(self, number: int, scope: ScopeIndex) -> None:
+    def _rebuild(self, scope: ScopeIndex) -> None:
         assert scope.graph is not None
         graph = Graph(self.dimension, self.settings.graph_ef)
         graph.add(scope.graph.members())
@@ -220,10 +235,7 @@ class Index:
             for each in list(graph.positions):
                 if each not in scope.graph.positions:
                     graph.remove(each)
-            if len(graph):
-                scope.graph = graph
-            else:
-                self._scopes[number] = ScopeIndex(scope.block)
+            scope.graph = graph if len(graph) else None
 
 
 def batch_of(rows: Sequence[Row], dimension: int) -> Batch:

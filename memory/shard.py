@@ -21,7 +21,7 @@ from typing import Final
 from inference.embedder import EmbedderIdentity
 from memory.block import Batch, Filter
 from memory.changes import Changes, changes_after, owned_elsewhere, take_changes
-from memory.errors import InvalidItem, Moved, SnapshotCorrupt, StoreClosed, UnknownItem
+from memory.errors import InvalidItem, Moved, SnapshotCorrupt, StoreClosed, StoreCorrupt, UnknownItem
 from memory.index import Index
 from memory.item import Draft, Item
 from memory.probe import Probe, silent
@@ -41,6 +41,7 @@ _AGAIN: Final = 200
 _AGAIN_PAUSE_S: Final = 0.001
 _TEND_S: Final = 0.05
 _LONGEST_K: Final = 10_000
+_OPTIMISED_WHOLE: Final = 100_000
 _ERASE_AT_ONCE: Final = 1_000
 
 
@@ -55,6 +56,8 @@ class Recovery:
     seconds: float
     problem: str = ""
     """Why a snapshot that was there was not used."""
+    corrupt: tuple[int, ...] = ()
+    """Items whose rows are not as they were written: they are not found until they are mended."""
 
 
 class Shard:
@@ -79,6 +82,7 @@ class Shard:
         self.index = Index(identity.dimension, self.settings)
         self._items: dict[int, Item] = {}
         self._stale = 0
+        self._corrupt: list[int] = []
         self._advanced = threading.Condition()
         self._tending = threading.Lock()
         self._closing = threading.Event()
@@ -237,6 +241,20 @@ class Shard:
             lambda transaction: take_changes(transaction, changes, follow=follow), len(changes.rows) + 1
         )
 
+    def scrub(self) -> None:
+        """Takes erased words out of the text index's pages, and empties the log, as far as no reader is in the way.
+
+        A large index is merged a part at a time: what is left goes with the next ones.
+        """
+
+        def work(_: Transaction) -> None:
+            command = "('optimize')" if len(self) < _OPTIMISED_WHOLE else "('merge', 1000)"
+            columns = "words" if len(self) < _OPTIMISED_WHOLE else "words, rank"
+            self.store.writing.execute(f"INSERT INTO words({columns}) VALUES{command}")
+
+        self.writer.wait(work)
+        self.store.checkpoint()
+
     def snapshot(self) -> int:
         """Writes a snapshot of the index; gives its sequence number."""
         with self._tending:
@@ -279,7 +297,7 @@ class Shard:
         rows = self._load_rows(at)
         self.index.sequence = latest
         self.index.changes = rows
-        return Recovery(at, rows, time.perf_counter() - began, problem)
+        return Recovery(at, rows, time.perf_counter() - began, problem, tuple(self._corrupt))
 
     def _load_rows(self, after: int) -> int:
         read = 0
@@ -292,9 +310,14 @@ class Shard:
                 read += 1
         for row in self.store.whole_rows(write, after):
             read += 1
-            check_row(row, self.identity.dimension, str(self.store.path))
             if after:
                 self.index.drop(row[0], row[1])
+            try:
+                check_row(row, self.identity.dimension, str(self.store.path))
+            except StoreCorrupt as error:
+                _logger.error("%s", error)
+                self._corrupt.append(row[0])
+                continue
             if row[-4] is None:
                 batch.append(row)
             if len(batch) >= _LOAD_ROWS:

@@ -26,12 +26,11 @@ from memory.errors import (
     StoreClosed,
     StoreCorrupt,
     StoreFull,
-    UnknownItem,
     WriteUncertain,
 )
 from memory.folder import FolderLock, sync_folder
 from memory.item import Item
-from memory.schema import FORMAT, READ, TABLES, WHOLE, Row, to_item
+from memory.schema import FORMAT, TABLES, WHOLE, Row, check_row, to_item
 from memory.scope import Scope
 
 DATABASE: Final = "memory.sqlite"
@@ -117,7 +116,8 @@ class Store:
             for start in range(0, len(ids), _IDS_A_QUERY):
                 some = ids[start : start + _IDS_A_QUERY]
                 marks = ",".join("?" * len(some))
-                for row in connection.execute(f"SELECT {READ} FROM item WHERE id IN ({marks})", some):  # noqa: S608 (marks are question marks)
+                for row in connection.execute(f"SELECT {WHOLE} FROM item WHERE id IN ({marks})", some):  # noqa: S608 (marks are question marks)
+                    check_row(row, self.identity.dimension, str(self.path))
                     found[row[0]] = self.item(row)
         return found
 
@@ -130,15 +130,15 @@ class Store:
                 f"item {row[0]} in {self.path} cannot be read ({error!r}). Call Memory.check for a list."
             ) from error
 
-    def seen_item(self, item_id: int, reader: Scope) -> Item:
-        """The item, if the reader sees it; else `UnknownItem`, whether it exists or not."""
-        item = self.items([item_id]).get(item_id)
-        if item is None or not reader.sees(item.scope):
-            raise UnknownItem(
-                f"no item {item_id} is seen from {reader.path}. It may never have been, may have been forgotten, or "
-                "may be another's."
-            )
-        return item
+    def row(self, connection: sqlite3.Connection, item_id: int) -> Row | None:
+        """A row with its vector, sound or not; None if there is none."""
+        row: Row | None = connection.execute(f"SELECT {WHOLE} FROM item WHERE id = ?", (item_id,)).fetchone()  # noqa: S608 (constant columns)
+        return row
+
+    def checkpoint(self) -> bool:
+        """Moves the log into the database and empties it; False if a reader kept it from that."""
+        with self.reading(alone=True) as connection:
+            return bool(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
 
     def whole_rows(self, connection: sqlite3.Connection, after: int = 0) -> Iterator[Row]:
         """Rows with their vectors whose sequence is greater, in no order."""

@@ -1,0 +1,73 @@
+"""The past, from the rows: what was believed at a time, earlier versions, what was made of what.
+
+`recorded_at` and `retired_at` bound the time in which an item was believed (transaction time in Snodgrass's terms). The
+store's clock gives each write an instant of its own, so of any two changes one is before the other.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from memory.item import Item
+from memory.schema import READ, WHOLE, Vectors
+from memory.shard import Shard
+
+_PAGE: Final = 500
+_VERSIONS: Final = 1000
+
+
+def believed_rows(shard: Shard, numbers: Sequence[int], when: float) -> list[tuple[Item, Vectors]]:
+    """Items of these scopes that were believed at a time, with their vectors."""
+    found: list[tuple[Item, Vectors]] = []
+    with shard.store.reading() as connection:
+        for number in numbers:
+            rows = connection.execute(
+                f"SELECT {WHOLE} FROM item WHERE scope = ? AND recorded_at <= ? "  # noqa: S608 (constant columns)
+                "AND (retired_at IS NULL OR retired_at > ?) ORDER BY id",
+                (number, when, when),
+            )
+            found += [shard.whole_item(row) for row in rows]
+    return found
+
+
+def items_of(shard: Shard, numbers: Sequence[int], *, retired: bool) -> Iterator[Item]:
+    """Items of these scopes by id, read in pages: what is written meanwhile may or may not be among them."""
+    passing = "" if retired else "AND retired_at IS NULL"
+    marks = ",".join("?" * len(numbers))
+    after = -1
+    while True:
+        rows = shard.store.rows(
+            f"SELECT {READ} FROM item WHERE id > ? AND +scope IN ({marks}) {passing} ORDER BY id LIMIT ?",  # noqa: S608 (constants and question marks)
+            (after, *numbers, _PAGE),
+        )
+        yield from (shard.store.item(row) for row in rows)
+        if len(rows) < _PAGE:
+            return
+        after = rows[-1][0]
+
+
+def family_of(shard: Shard, item: Item) -> tuple[list[Item], list[Item]]:
+    """(its versions, oldest first and itself left out; what was made of it), whoever sees them."""
+    before: list[Item] = []
+    waiting = [item.id]
+    with shard.store.reading() as connection:
+        while waiting and len(before) < _VERSIONS:
+            rows = connection.execute(
+                f"SELECT {READ} FROM item WHERE superseded_by = ? ORDER BY id",
+                (waiting.pop(),),
+            ).fetchall()
+            before += [shard.store.item(row) for row in rows]
+            waiting += [row[0] for row in rows]
+        after: list[Item] = []
+        successor = item.superseded_by
+        while successor is not None and len(after) < _VERSIONS:
+            row = connection.execute(f"SELECT {READ} FROM item WHERE id = ?", (successor,)).fetchone()  # noqa: S608 (constant columns)
+            if row is None:
+                break
+            after.append(shard.store.item(row))
+            successor = after[-1].superseded_by
+        children = connection.execute(
+            f"SELECT {READ} FROM item JOIN derivation ON id = child WHERE parent = ? ORDER BY id",
+            (item.id,),
+        ).fetchall()
+        made = [shard.store.item(row) for row in children]
+    return sorted(before, key=lambda each: each.recorded_at) + after, made
