@@ -257,6 +257,26 @@ class Transaction:
         row = (self.scope_number(scope), key, digest, answer, sequence)
         self._write.execute("INSERT OR REPLACE INTO request VALUES(?, ?, ?, ?, ?)", row)
 
+    def replace(self, row: Row) -> None:
+        """Writes a row again, vector and all, in place of the one with its id; the text index is left alone."""
+        self.touch()
+        self._write.execute("DELETE FROM item WHERE id = ?", (row[0],))
+        mine = (*row[: FIXED_COUNT + 3], self.sequence, row[-1])
+        self._write.execute(INSERT, mine)
+        self.effect.removed.append((row[1], row[0]))
+        self.effect.gone.append(row[0])
+        if row[FIXED_COUNT + 1] is None:
+            self.effect.added.append(mine)
+
+    def take_out(self, each: int) -> None:
+        """Takes a row out that is not what was written; the text index is left alone."""
+        self.touch()
+        row = self._write.execute("SELECT scope FROM item WHERE id = ?", (each,)).fetchone()
+        self._write.execute("DELETE FROM item WHERE id = ?", (each,))
+        self._write.execute("INSERT OR REPLACE INTO erased VALUES(?, ?)", (each, self.sequence))
+        self.effect.removed.append((row[0], each))
+        self.effect.gone.append(each)
+
     def remove(self, each: int, sequence: int | None) -> None:
         """Removes a row that another shard erased (`sequence`), or took over (None)."""
         self._remove_row(each)
