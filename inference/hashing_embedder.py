@@ -42,7 +42,7 @@ _STOP_WORDS = tuple(
     more most my no nor not now of off on once only or other our out over own re s same she should so some such t than
     that the their them then there these they this those through to too under until up ve very was we were what when
     where which while who whom why will with would you your yours
-    """.split()
+    """.split()  # noqa: SIM905  # a list of 120 quoted words is no easier to read
 )
 
 
@@ -102,11 +102,10 @@ class HashingEmbedder:
         buckets = (hashes >> np.uint64(33)) % np.uint64(dimension)
         signs = 1.0 - 2.0 * ((hashes >> np.uint64(32)) & np.uint64(1)).astype(np.float64)
         cells = text.row[places] * dimension + buckets.astype(np.int64)
-        sums = np.bincount(cells, weights=weights * signs, minlength=rows * dimension).reshape(
-            rows, dimension
-        )
+        flat = np.bincount(cells, weights=weights * signs, minlength=rows * dimension)
+        sums: NDArray[np.float64] = flat.astype(np.float64, copy=False).reshape(rows, dimension)
         # Texts with no word in them ("", "?!"), or whose features cancel, get a unit vector of their own.
-        for row in np.flatnonzero(np.abs(sums).max(axis=1) < _CANCELLED):
+        for row in np.flatnonzero(np.abs(sums).max(axis=1) < _CANCELLED).tolist():
             sums[row] = 0
             sums[row, _hash_of(texts[row]) % dimension] = 1.0
         return sums
@@ -116,8 +115,7 @@ class HashingEmbedder:
         words = text.hashes(text.starts, text.ends)
         stop = self._stop_words[np.searchsorted(self._stop_words[:-1], words)] == words
         lengths = text.ends - text.starts
-        rarity = np.minimum(0.4 + 0.1 * lengths, 1.0)
-        weight = np.where(stop, self.settings.stop_word, rarity)
+        weight = np.minimum(0.4 + 0.1 * lengths, 1.0) * np.where(stop, self.settings.stop_word, 1.0)
         found = [(_mixed(words), text.starts, weight * self.settings.word)]
         follows = np.flatnonzero(text.row[text.starts[1:]] == text.row[text.starts[:-1]])
         pairs = _mixed(words[follows] * np.uint64(_PRIME) + words[follows + 1] + np.uint64(1))
