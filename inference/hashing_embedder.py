@@ -1,4 +1,4 @@
-"""The built-in embedder: character and word n-grams hashed into 384 signed buckets. No model, no training, no torch.
+"""The built-in embedder: character and word n-grams hashed into signed buckets. No model is run, no torch is needed.
 
 Features of a text, lower-cased, anything but letters, digits and non-ASCII bytes taken as a space:
 * each word; each pair of neighbouring words;
@@ -10,12 +10,13 @@ Large Scale Multitask Learning", ICML 2009): inner products are those of the fea
 1/sqrt(dimension). A word's runs together weigh about as much as the word, whatever its length; stop words weigh a
 tenth, short words less than long ones, since nothing here knows how rare a word is, and long ones are.
 
-Rules:
-* The vector of a text depends on that text and the settings alone: no vocabulary, no state. The identity hashes both.
-* All is done on whole arrays of bytes: the hash of any run is a difference of prefix sums of b[i] * P**i (mod 2**64),
-  brought to a common origin by the inverse of P**i (Karp and Rabin, 1987). Nothing loops over texts or words.
+With a table of words (`word_table.py`) the last 72 dimensions hold the sum of the words' own vectors, so that texts
+which mean alike without sharing a word lie near each other. The inner product of two texts is then
+(1 - meaning) * cosine of n-grams + meaning * cosine of meanings; a text without any known word has its n-grams alone.
 
-Measured on one core that others used too: 72,000 to 210,000 texts of 54 characters a second.
+Rules:
+* The vector of a text depends on that text, the settings and the table alone: no state. The identity hashes all three.
+* All is done on whole arrays of bytes (`byte_runs.py`). Nothing loops over texts or words.
 """
 
 import hashlib
@@ -25,16 +26,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
+from inference.byte_runs import PRIME, ByteRuns, hash_of
 from inference.embedder import EmbedderIdentity, Vectors, with_unit_rows
+from inference.word_table import WordTable
 
 _REVISION = "1"
-_PRIME = 0x9E3779B97F4A7C15  # odd, hence it has an inverse modulo 2**64
-_INVERSE = pow(_PRIME, -1, 1 << 64)
 _CHUNK_TEXTS = 256
 _CHUNK_BYTES = 1 << 15
 _RUNS = (3, 4, 5)
 _CANCELLED = 1e-9
+_PLAIN_BYTES = 64
 _STOP_WORDS = tuple(
     """
     a about after again all am an and any are as at be been before being but by can could did do does doing don down
@@ -42,7 +45,7 @@ _STOP_WORDS = tuple(
     more most my no nor not now of off on once only or other our out over own re s same she should so some such t than
     that the their them then there these they this those through to too under until up ve very was we were what when
     where which while who whom why will with would you your yours
-    """.split()
+    """.split()  # noqa: SIM905  # a list of 120 quoted words is no easier to read
 )
 
 
@@ -57,28 +60,42 @@ class HashingSettings:
     """Of all runs of one word together, in root of squares."""
     stop_word: float = 0.1
     """Factor of a stop word's features."""
+    meaning: float = 0.7
+    """The share of the table of words, where there is one: 0 to 1."""
 
     def __post_init__(self) -> None:
         if not 8 <= self.dimension <= 65_536:
             raise ValueError(f"dimension is {self.dimension}: give 8 to 65,536")
         if min(self.word, self.word_pair, self.runs, self.stop_word) < 0 or self.word <= 0:
             raise ValueError("weights must be at least 0, and that of a word above 0")
+        if not 0 <= self.meaning < 1:
+            raise ValueError(f"meaning is {self.meaning}: give at least 0 and less than 1")
 
 
 class HashingEmbedder:
-    """An `Embedder` of hashed n-grams. Safe to use from several threads: it has no state but its tables."""
+    """An `Embedder` of hashed n-grams, and of words' meanings where a table is given. Threads may share it."""
 
-    def __init__(self, settings: HashingSettings | None = None) -> None:
+    def __init__(self, settings: HashingSettings | None = None, table: WordTable | None = None) -> None:
         self.settings = settings or HashingSettings()
-        spec = f"{_REVISION}|{self.settings}|{_RUNS}|{_PRIME}|{' '.join(_STOP_WORDS)}"
+        self._table = table
+        self._buckets = self.settings.dimension - (0 if table is None else table.vectors.shape[1])
+        if self._buckets < 8:
+            raise ValueError(f"dimension is {self.settings.dimension}: the table leaves no room for n-grams")
+        spec = f"{_REVISION}|{self.settings}|{_RUNS}|{PRIME}|{' '.join(_STOP_WORDS)}|{table and table.hash}"
         self._identity = EmbedderIdentity(
-            "hashing", _REVISION, hashlib.sha256(spec.encode()).hexdigest(), self.settings.dimension
+            "hashing" if table is None else "hashing+words",
+            _REVISION,
+            hashlib.sha256(spec.encode()).hexdigest(),
+            self.settings.dimension,
         )
-        self._stop_words = np.sort(np.array([_hash_of(word) for word in _STOP_WORDS], dtype=np.uint64))
+        self._stop_words = np.sort(
+            np.array([hash_of(word.encode()) for word in _STOP_WORDS], dtype=np.uint64)
+        )
+        self._word_weights = None if table is None else table.weights()
 
     @property
     def identity(self) -> EmbedderIdentity:
-        """Name, revision, the hash of the settings, dimension."""
+        """Name, revision, the hash of the settings and the table, dimension."""
         return self._identity
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -88,39 +105,71 @@ class HashingEmbedder:
         start = size = 0
         for end, text in enumerate(encoded):
             if end > start and (end - start >= _CHUNK_TEXTS or size + len(text) > _CHUNK_BYTES):
-                vectors[start:end] = self._embed_chunk(encoded[start:end])
+                self._embed_chunk(encoded[start:end], vectors[start:end])
                 start, size = end, 0
             size += len(text)
         if encoded[start:]:
-            vectors[start:] = self._embed_chunk(encoded[start:])
+            self._embed_chunk(encoded[start:], vectors[start:])
         return with_unit_rows(vectors)
 
-    def _embed_chunk(self, texts: Sequence[bytes]) -> NDArray[np.float64]:
-        rows, dimension = len(texts), self.settings.dimension
-        text = _Bytes(texts)
-        hashes, places, weights = self._features(text)
-        buckets = (hashes >> np.uint64(33)) % np.uint64(dimension)
+    def _embed_chunk(self, texts: Sequence[bytes], vectors: Vectors) -> None:
+        """Fills in the rows of a few texts."""
+        text = ByteRuns(texts)
+        words = text.hashes(text.starts, text.ends)
+        vectors[:, : self._buckets] = self._hashed(text, words, texts)
+        if self._table is not None:
+            share = self.settings.meaning
+            meanings = self._meanings(text, words, self._table)
+            with_unit_rows(vectors[:, : self._buckets])
+            vectors[:, : self._buckets] *= np.sqrt(1 - share)
+            vectors[:, self._buckets :] = meanings * np.sqrt(share)
+
+    def _hashed(
+        self, text: ByteRuns, words: NDArray[np.uint64], texts: Sequence[bytes]
+    ) -> NDArray[np.float64]:
+        """The sums of features in their buckets: shape (texts, buckets), no row zero."""
+        rows, count = len(texts), self._buckets
+        hashes, places, weights = self._features(text, words)
+        buckets = (hashes >> np.uint64(33)) % np.uint64(count)
         signs = 1.0 - 2.0 * ((hashes >> np.uint64(32)) & np.uint64(1)).astype(np.float64)
-        cells = text.row[places] * dimension + buckets.astype(np.int64)
-        sums = np.bincount(cells, weights=weights * signs, minlength=rows * dimension).reshape(
-            rows, dimension
-        )
-        # Texts with no word in them ("", "?!"), or whose features cancel, get a unit vector of their own.
-        for row in np.flatnonzero(np.abs(sums).max(axis=1) < _CANCELLED):
+        cells = text.row[places] * count + buckets.astype(np.int64)
+        flat = np.bincount(cells, weights=weights * signs, minlength=rows * count)
+        sums: NDArray[np.float64] = flat.astype(np.float64, copy=False).reshape(rows, count)
+        # Texts with no word in them ("", "?!"), or whose features cancel, get a unit vector by their first bytes.
+        for row in np.flatnonzero(np.abs(sums).max(axis=1) < _CANCELLED).tolist():
             sums[row] = 0
-            sums[row, _hash_of(texts[row]) % dimension] = 1.0
+            sums[row, hash_of(texts[row][:_PLAIN_BYTES]) % count] = 1.0
         return sums
 
-    def _features(self, text: "_Bytes") -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    def _meanings(self, text: ByteRuns, words: NDArray[np.uint64], table: WordTable) -> Vectors:
+        """The sums of the words' vectors, scaled to length 1 or zero: shape (texts, the table's dimension)."""
+        at = np.minimum(np.searchsorted(table.hashes, words), len(table.hashes) - 1)
+        known = np.flatnonzero((table.hashes[at] == words) & ~self._are_stop_words(words))
+        word_rows = table.order[at[known]]
+        assert self._word_weights is not None
+        weights = self._word_weights[word_rows]
+        text_rows = text.row[text.starts[known]]
+        shape = (int(text.row[-1]) + 1, len(table.words))
+        # Words that stand twice count twice: the sparse product adds them.
+        sums = csr_array((weights, (text_rows, word_rows)), shape=shape) @ table.vectors
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        unit: Vectors = (sums / np.maximum(lengths, _CANCELLED)).astype(np.float32, copy=False)
+        return unit
+
+    def _are_stop_words(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        stop: NDArray[np.bool_] = self._stop_words[np.searchsorted(self._stop_words[:-1], words)] == words
+        return stop
+
+    def _features(
+        self, text: ByteRuns, words: NDArray[np.uint64]
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Hash, place (index of a byte in the feature) and weight of each feature."""
-        words = text.hashes(text.starts, text.ends)
-        stop = self._stop_words[np.searchsorted(self._stop_words[:-1], words)] == words
+        stop = self._are_stop_words(words)
         lengths = text.ends - text.starts
-        rarity = np.minimum(0.4 + 0.1 * lengths, 1.0)
-        weight = np.where(stop, self.settings.stop_word, rarity)
+        weight = np.minimum(0.4 + 0.1 * lengths, 1.0) * np.where(stop, self.settings.stop_word, 1.0)
         found = [(_mixed(words), text.starts, weight * self.settings.word)]
         follows = np.flatnonzero(text.row[text.starts[1:]] == text.row[text.starts[:-1]])
-        pairs = _mixed(words[follows] * np.uint64(_PRIME) + words[follows + 1] + np.uint64(1))
+        pairs = _mixed(words[follows] * np.uint64(PRIME) + words[follows + 1] + np.uint64(1))
         found.append(
             (
                 pairs,
@@ -140,71 +189,8 @@ class HashingEmbedder:
         return np.concatenate(hashes), np.concatenate(places), np.concatenate(weights)
 
 
-class _Bytes:
-    """Several texts as one array of bytes, with where words are and the hash of any run."""
-
-    def __init__(self, texts: Sequence[bytes]) -> None:
-        joined = b" " + b"  ".join(texts) + b" "
-        self.bytes = _CLASSES[np.frombuffer(joined, dtype=np.uint8)]
-        lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts)) + 2
-        self.row = np.repeat(np.arange(len(texts)), lengths)
-        self.is_word = self.bytes != ord(" ")
-        edges = np.flatnonzero(self.is_word[1:] != self.is_word[:-1]) + 1
-        self.starts, self.ends = edges[::2], edges[1::2]
-        self._powers, self._inverses = _powers(len(joined) + 1)
-        self._prefix = np.zeros(len(joined) + 1, dtype=np.uint64)
-        np.cumsum(self.bytes * self._powers[: len(joined)], out=self._prefix[1:])
-
-    def hashes(self, starts: NDArray[Any], ends: NDArray[Any]) -> NDArray[np.uint64]:
-        """The hash of each run of bytes: the same for the same bytes, wherever they stand."""
-        hashes: NDArray[np.uint64] = (self._prefix[ends] - self._prefix[starts]) * self._inverses[starts]
-        return hashes
-
-    def runs(self, size: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Where runs within a word and the spaces round it start, and the ordinal, among the bytes of words, of each
-        run's second byte, which always is one of its word's."""
-        inner = self.is_word[1:-1].copy()  # of the run that starts one earlier
-        ordinal = np.cumsum(inner) - 1
-        for offset in range(1, size - 2):
-            inner[:-offset] &= self.is_word[1 + offset : -1]
-            inner[-offset:] = False
-        starts = np.flatnonzero(inner[: len(self.bytes) - size + 1])
-        return starts, ordinal[starts]
-
-
-def _hash_of(text: str | bytes) -> int:
-    """What `_Bytes.hashes` gives for these bytes."""
-    data = text.encode() if isinstance(text, str) else text
-    return sum(byte * pow(_PRIME, index, 1 << 64) for index, byte in enumerate(data)) % (1 << 64)
-
-
 def _mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The hashes with all bits depending on all: the last half of SplitMix64 (Steele et al., OOPSLA 2014)."""
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed: NDArray[np.uint64] = hashes ^ (hashes >> np.uint64(27))
     return mixed
-
-
-def _powers(count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """The first `count` powers of the prime and of its inverse."""
-    if count <= len(_POWERS):
-        return _POWERS, _INVERSES
-    return _power_table(_PRIME, count), _power_table(_INVERSE, count)
-
-
-def _power_table(factor: int, count: int) -> NDArray[np.uint64]:
-    table = np.full(count, factor, dtype=np.uint64)
-    table[0] = 1
-    powers: NDArray[np.uint64] = np.cumprod(table, dtype=np.uint64)
-    return powers
-
-
-def _class_table() -> NDArray[np.uint64]:
-    """Bytes of words as they are, all others as a space. UTF-8 beyond ASCII counts as letters."""
-    keep = [chr(code).isalnum() or code >= 0x80 for code in range(256)]
-    return np.array([code if kept else ord(" ") for code, kept in enumerate(keep)], dtype=np.uint64)
-
-
-_CLASSES = _class_table()
-_POWERS = _power_table(_PRIME, _CHUNK_BYTES + 2 * _CHUNK_TEXTS + 2)
-_INVERSES = _power_table(_INVERSE, _CHUNK_BYTES + 2 * _CHUNK_TEXTS + 2)

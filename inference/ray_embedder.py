@@ -59,18 +59,15 @@ def start_embedder(
     name: str | None = None,
 ) -> "RayEmbedder":
     """Starts the actor and waits until its model is loaded. `make` must be importable where the actor runs."""
-    actor = (
-        ray.remote(EmbedderActor)
-        .options(
-            num_cpus=num_cpus,
-            num_gpus=num_gpus,
-            name=name,
-            max_concurrency=CALLS_MAX,
-            max_restarts=RESTARTS,
-            max_task_retries=RETRIES,
-        )
-        .remote(make, settings, cache_entries)
-    )
+    remote: Any = ray.remote(EmbedderActor)  # its stubs take every method for a plain function
+    actor = remote.options(
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        name=name,
+        max_concurrency=CALLS_MAX,
+        max_restarts=RESTARTS,
+        max_task_retries=RETRIES,
+    ).remote(make, settings, cache_entries)
     return RayEmbedder(actor, ray.get(actor.identity.remote()))
 
 

@@ -9,6 +9,7 @@ from inference.embedder import Embedder, EmbedderError, hash_of_files, with_unit
 from inference.embedding_cache import CachedEmbedder
 from inference.hashing_embedder import HashingEmbedder
 from inference.sentence_embedder import SentenceTransformerEmbedder
+from inference.word_table import load_word_table
 from tests.inference.embedders import minilm
 
 TEXTS = [
@@ -33,8 +34,13 @@ def sentence_transformer() -> Embedder:
 
 
 @pytest.fixture(
-    params=[HashingEmbedder, lambda: CachedEmbedder(HashingEmbedder(), entries=3), sentence_transformer],
-    ids=["hashing", "cached", "sentence-transformers"],
+    params=[
+        HashingEmbedder,
+        lambda: HashingEmbedder(table=load_word_table()),
+        lambda: CachedEmbedder(HashingEmbedder(), entries=3),
+        sentence_transformer,
+    ],
+    ids=["hashing", "words", "cached", "sentence-transformers"],
     scope="module",
 )
 def embedder(request: pytest.FixtureRequest) -> Embedder:
@@ -44,7 +50,11 @@ def embedder(request: pytest.FixtureRequest) -> Embedder:
 
 def texts_of(embedder: Embedder) -> list[str]:
     """A tokenizer of a model refuses half a surrogate pair, as it must."""
-    return TEXTS if embedder.identity.name == "hashing" else [text for text in TEXTS if text != "\ud800"]
+    return (
+        TEXTS
+        if embedder.identity.name.startswith("hashing")
+        else [text for text in TEXTS if text != "\ud800"]
+    )
 
 
 def test_rows_are_unit_vectors_in_the_order_of_the_texts(embedder: Embedder) -> None:

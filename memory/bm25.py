@@ -1,0 +1,185 @@
+"""BM25 over the items of one scope, term by term, with the neighbours of each item at hand.
+
+Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009): the part of term t in item d is
+    idf(t) tf (k1 + 1) / (tf + k1 (1 - b + b |d| / mean |d|)),   idf(t) = ln(1 + (n - df + 1/2) / (df + 1/2)).
+
+Rules:
+* Statistics are those of the scope alone: another scope's words can neither help nor be guessed from scores.
+* Scores are kept apart by term until the end, so that a window of turns can count a term once, wherever it stands in
+  the window: summing turns' scores would count a word that is repeated, and reward talk over substance.
+* Items come and go one at a time. The neighbours of an item are the turns before and after it in its session.
+"""
+
+import math
+from bisect import insort
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory.text import terms
+
+Floats = NDArray[np.float64]
+NO_ROW = -1
+
+
+@dataclass(frozen=True)
+class BM25Settings:
+    """k1: how soon repetition stops to count. b: how much length is held against a text, 0 to 1."""
+
+    k1: float = 1.2
+    b: float = 0.75
+
+
+class TextIndex:
+    """The terms of a scope's items, by row. Rows are numbered from 0 as items come, and are not used again."""
+
+    def __init__(self, settings: BM25Settings | None = None) -> None:
+        self.settings = settings or BM25Settings()
+        self._postings: dict[str, dict[int, int]] = {}
+        self._terms_of: list[Counter[str]] = []
+        self._session_rows: dict[str, list[tuple[int, int]]] = {}
+        self._session_terms: dict[str, Counter[str]] = {}
+        self._session_of: list[str] = []
+        self._turn_of: list[int] = []
+        self._alive: list[bool] = []
+        self._links: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str]] | None = None
+        self._total_terms = 0
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many rows there are, removed ones included."""
+        return len(self._alive)
+
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """Which rows hold an item, shape (rows,)."""
+        return np.array(self._alive, dtype=bool)
+
+    def add(self, text: str, *, session: str = "", turn: int = 0) -> int:
+        """Adds an item; returns its row. Items without a session have no neighbours."""
+        row = len(self._alive)
+        counts = Counter(terms(text))
+        for term, count in counts.items():
+            self._postings.setdefault(term, {})[row] = count
+        self._terms_of.append(counts)
+        self._session_of.append(session)
+        self._turn_of.append(turn)
+        self._alive.append(True)
+        self._total_terms += counts.total()
+        self._count += 1
+        if session:
+            insort(self._session_rows.setdefault(session, []), (turn, row))
+            self._session_terms.setdefault(session, Counter()).update(counts)
+        self._links = None
+        return row
+
+    def remove(self, row: int) -> None:
+        """Takes an item away; its neighbours become neighbours."""
+        if not self._alive[row]:
+            return
+        counts, session = self._terms_of[row], self._session_of[row]
+        for term in counts:
+            postings = self._postings[term]
+            del postings[row]
+            if not postings:
+                del self._postings[term]
+        self._total_terms -= counts.total()
+        self._count -= 1
+        self._alive[row] = False
+        self._terms_of[row] = Counter()
+        if session:
+            self._session_rows[session].remove((self._turn_of[row], row))
+            self._session_terms[session] -= counts
+            if not self._session_rows[session]:
+                del self._session_rows[session], self._session_terms[session]
+        self._links = None
+
+    def terms_of(self, row: int) -> Counter[str]:
+        """The terms of an item with their counts. Not to be changed."""
+        return self._terms_of[row]
+
+    def idf(self, term: str) -> float:
+        """How rare a term is: 0 if every item has it."""
+        df = len(self._postings.get(term, ()))
+        return math.log(1 + (self._count - df + 0.5) / (df + 0.5))
+
+    def parts(self, query: Sequence[str]) -> Floats:
+        """BM25 of each query term in each row: shape (terms, rows)."""
+        parts = np.zeros((len(query), len(self)))
+        if not self._count:
+            return parts
+        k1, b = self.settings.k1, self.settings.b
+        mean = max(self._total_terms / self._count, 1e-9)
+        for place, term in enumerate(query):
+            postings = self._postings.get(term)
+            if not postings:
+                continue
+            rows = np.fromiter(postings, dtype=np.int64, count=len(postings))
+            counts = np.fromiter(postings.values(), dtype=np.float64, count=len(postings))
+            length = self._lengths()[rows]
+            parts[place, rows] = (
+                self.idf(term) * counts * (k1 + 1) / (counts + k1 * (1 - b + b * length / mean))
+            )
+        return parts
+
+    def windows(self, parts: Floats, decay: Sequence[float]) -> Floats:
+        """The best of each term within the turns around each row, weakened by distance: shape (terms, rows).
+
+        `decay` lists the weights of distance 1, 2, ... to both sides; that of the row itself is 1.
+        """
+        best = parts.copy()
+        before, after = self.neighbours()
+        for step in (before, after):
+            rows = np.arange(len(self))
+            for weight in decay:
+                rows = np.where(rows == NO_ROW, NO_ROW, step[rows])
+                reached = np.where(rows == NO_ROW, 0.0, weight * parts[:, rows])
+                np.maximum(best, reached, out=best)
+        return best
+
+    def neighbours(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The row of the turn before and of the turn after each row; `NO_ROW` where there is none."""
+        before, after, _, _ = self._linked()
+        return before, after
+
+    def sessions(self) -> tuple[NDArray[np.int64], list[str]]:
+        """The number of each row's session, `NO_ROW` where it has none; and the sessions' names."""
+        _, _, session, names = self._linked()
+        return session, names
+
+    def session_scores(self, query: Sequence[str], weights: Floats) -> Floats:
+        """BM25 of whole sessions, each its turns' text, for weighted terms: shape (sessions,), in `sessions` order."""
+        _, names = self.sessions()
+        scores = np.zeros(len(names))
+        lengths = np.array([self._session_terms[name].total() for name in names], dtype=np.float64)
+        mean = max(float(lengths.mean()), 1e-9) if names else 1.0
+        k1, b = self.settings.k1, self.settings.b
+        for term, weight in zip(query, weights, strict=True):
+            counts = np.array([self._session_terms[name][term] for name in names], dtype=np.float64)
+            df = np.count_nonzero(counts)
+            idf = math.log(1 + (len(names) - df + 0.5) / (df + 0.5))
+            scores += weight * idf * counts * (k1 + 1) / (counts + k1 * (1 - b + b * lengths / mean))
+        return scores
+
+    def _lengths(self) -> Floats:
+        if self._length_cache is None or len(self._length_cache) != len(self):
+            self._length_cache = np.array([counts.total() for counts in self._terms_of], dtype=np.float64)
+        return self._length_cache
+
+    _length_cache: Floats | None = None
+
+    def _linked(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str]]:
+        if self._links is None:
+            before = np.full(len(self), NO_ROW, dtype=np.int64)
+            after, session = before.copy(), before.copy()
+            names = list(self._session_rows)
+            for number, name in enumerate(names):
+                rows = [row for _, row in self._session_rows[name]]
+                before[rows[1:]] = rows[:-1]
+                after[rows[:-1]] = rows[1:]
+                session[rows] = number
+            self._links = before, after, session, names
+        return self._links

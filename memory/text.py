@@ -1,0 +1,226 @@
+"""Words, stems and times: what a text is about, by rules alone.
+
+Rules:
+* A term is a word in lower case, without stop words, brought to a common form: irregular forms by a table ("went" to
+  "go"), then one inflectional ending off, and one derivational ending, where at least three letters stay; then a final
+  e goes, y becomes i, and doubled consonants become one. It is lighter than Porter's (1980), which also joins words
+  that have little in common, and unlike it knows irregular verbs.
+* Unicode letters are letters. A text without any word has no terms.
+* A time cue is a year, month, season or day named in a question; it is compared with the time of an item.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+STOP_WORDS: Final = frozenset(
+    """
+    a about after again all also am an and any are as at be because been before being but by can could d did do does
+    doing don during each few for from further had has have having he her here hers him his how i if in into is it its
+    just let ll m me more most my no nor not now of off on once only or other our out over own re s same she should so
+    some such t than that the their them then there these they this those through to too under until up us ve very was
+    we were what when where which while who whom whose why will with would yes you your yours
+    """.split()  # noqa: SIM905  # a list of 120 quoted words is no easier to read
+)
+_IRREGULAR_FORMS: Final = """
+    ate eaten:eat became:become began begun:begin bit bitten:bite blew blown:blow bought:buy broke broken:break
+    brought:bring built:build came:come caught:catch children:child chose chosen:choose cost:cost dealt:deal drank
+    drunk:drink drew drawn:draw driven drove:drive dug:dig fed:feed feet:foot fell fallen:fall felt:feel fled:flee flew
+    flown:fly forgot forgotten:forget fought:fight found:find froze frozen:freeze gave given:give gone went going:go got
+    gotten:get grew grown:grow heard:hear held:hold hid hidden:hide hung:hang hurt:hurt kept:keep knew known:know
+    laid:lay lay:lie led:lead left:leave lent:lend lost:lose made:make meant:mean men:man met:meet mice:mouse paid:pay
+    people:person ran:run rang rung:ring ridden rode:ride rose risen:rise said:say sang sung:sing sank:sink sat:sit
+    saw seen:see sent:send shook shaken:shake shone:shine shot:shoot showed shown:show shut:shut slept:sleep sold:sell
+    sought:seek spent:spend spoke spoken:speak spun:spin stole stolen:steal stood:stand struck:strike stuck:stick
+    swam swum:swim swept:sweep swore sworn:swear taken took:take taught:teach teeth:tooth thought:think threw
+    thrown:throw told:tell understood:understand woke woken:wake women:woman won:win wore worn:wear wrote written:write
+    kids:child kid:child mum:mother mom:mother moms:mother mums:mother dad:father dads:father grandma:grandmother
+    granny:grandmother grandpa:grandfather grandad:grandfather bike:bicycle bikes:bicycle photo:photograph
+    photos:photograph pic:photograph pics:photograph tv:television fridge:refrigerator
+"""
+_ENDINGS: Final = (
+    "iveness", "fulness", "ization", "isation", "edly", "ingly", "ation", "ition", "fully", "iness", "ings", "ments",
+    "ment", "ness", "ions", "ies", "ied", "ing", "ion", "ive", "ers", "est", "ed", "es", "ly", "er", "or", "al", "s",
+)  # fmt: skip
+_NEED_FOUR: Final = frozenset(("er", "ers", "or", "al", "est", "ion", "ions", "ive", "ation", "ition"))
+_WORD: Final = re.compile(r"[^\W_]+")
+_CLITIC: Final = re.compile(r"[’'](?:s|re|ve|ll|d|m|t)\b")
+_SPEAKER: Final = re.compile(r"^([^\W\d_][\w .'-]{0,40}?)\s*:\s+")
+
+
+def _table_of(text: str) -> dict[str, str]:
+    """{form: word} of a text such as `went gone:go`: forms, the last of them with its word after a colon."""
+    table: dict[str, str] = {}
+    waiting: list[str] = []
+    for entry in text.split():
+        form, colon, word = entry.partition(":")
+        waiting.append(form)
+        if colon:
+            table.update(dict.fromkeys(waiting, word))
+            waiting.clear()
+    return table
+
+
+_IRREGULAR: Final = _table_of(_IRREGULAR_FORMS)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case, clitics ('s, 'll) off, in order."""
+    return _WORD.findall(_CLITIC.sub("", text.lower()))
+
+
+def terms(text: str) -> list[str]:
+    """The terms of a text, in order: stems of its words without stop words."""
+    return [stem(word) for word in words(text) if word not in STOP_WORDS]
+
+
+@lru_cache(maxsize=100_000)
+def stem(word: str) -> str:
+    """The common form of a word in lower case."""
+    word = _IRREGULAR.get(word, word)
+    if len(word) <= 3 or not word.isalpha():
+        return word
+    for ending in _ENDINGS:
+        left = len(word) - len(ending)
+        if word.endswith(ending) and left >= (4 if ending in _NEED_FOUR else 3):
+            if ending == "s" and word[-2] in "su":
+                break
+            word = word[:left] + ("y" if ending in ("ies", "ied", "iness") else "")
+            break
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiouls":
+        word = word[:-1]
+    if len(word) > 3 and word[-1] == "e":
+        word = word[:-1]
+    return word[:-1] + "i" if len(word) > 2 and word[-1] == "y" else word
+
+
+def split_speaker(text: str) -> tuple[str, str]:
+    """(speaker, what is said) of a text `Speaker: what is said`; ("", text) for any other."""
+    found = _SPEAKER.match(text)
+    return (found[1], text[found.end() :]) if found else ("", text)
+
+
+# --- Times ----------------------------------------------------------------------------------------------------
+
+_MONTHS: Final = {
+    name: number
+    for number, names in enumerate(
+        "january jan,february feb,march,april apr,may,june jun,july jul,august aug,september sept sep,october oct,"
+        "november nov,december dec".split(","),
+        start=1,
+    )
+    for name in names.split()
+}
+_SEASONS: Final = {
+    "spring": (3, 4, 5),
+    "summer": (6, 7, 8),
+    "autumn": (9, 10, 11),
+    "fall": (9, 10, 11),
+    "winter": (12, 1, 2),
+}
+_AMBIGUOUS: Final = frozenset(
+    ("may", "march", "fall", "spring")
+)  # words besides: only after a preposition or a day
+_DATE_WORD: Final = re.compile(
+    r"(?P<before>(?:\b(?:in|of|on|during|since|by|until|last|this|next|early|late|mid|before|after)\s+(?:the\s+)?)|"
+    r"\b\d{1,2}(?:st|nd|rd|th)?\s+)?\b(?P<name>" + "|".join((*_MONTHS, *_SEASONS)) + r")\b"
+    r"(?:\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?\b)?",
+    re.I,
+)
+_YEAR: Final = re.compile(r"\b((?:19|20)\d\d)\b")
+_ISO: Final = re.compile(r"\b((?:19|20)\d\d)-(\d\d)-(\d\d)\b")
+_DAY_BEFORE: Final = re.compile(r"^(\d{1,2})")
+_MONTH_DAYS: Final = 30.44
+
+
+@dataclass(frozen=True)
+class TimeCue:
+    """When a question says that something was: any of year, months, day of the month."""
+
+    year: int | None = None
+    months: tuple[int, ...] = ()
+    day: int | None = None
+
+    def match(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """0 to 1 for each time (seconds since 1970; NaN where unknown): 1 within, 0.5 in the month after, as things are told
+        after they happened. A day counts half: 1 on it, else 0.7 in its month."""
+        known = np.isfinite(times)
+        dates = np.where(known, times, 0).astype("datetime64[s]")
+        year = dates.astype("datetime64[Y]").astype(int) + 1970
+        month = dates.astype("datetime64[M]").astype(int) % 12 + 1
+        day = (dates.astype("datetime64[D]") - dates.astype("datetime64[M]")).astype(int) + 1
+        year_fits = np.ones(len(times), dtype=bool) if self.year is None else year == self.year
+        if not self.months:
+            return np.where(known & year_fits, 1.0, 0.0)
+        within = np.isin(month, self.months) & year_fits
+        after = np.isin((month - 2) % 12 + 1, self.months) & year_fits
+        score = np.where(within, 1.0, np.where(after, 0.5, 0.0))
+        if self.day is not None:
+            score = np.where(within & (day != self.day), 0.7, score)
+        return np.where(known, score, 0.0)
+
+
+def time_cue(question: str) -> TimeCue | None:
+    """The time that a question names; None if it names none."""
+    iso = _ISO.search(question)
+    if iso:
+        return TimeCue(int(iso[1]), (int(iso[2]),), int(iso[3]))
+    year = _YEAR.search(question)
+    for found in _DATE_WORD.finditer(question):
+        name = found["name"].lower()
+        if name in _AMBIGUOUS and not (found["before"] or found["day"] or year):
+            continue
+        months = _SEASONS.get(name) or (_MONTHS[name],)
+        before = _DAY_BEFORE.match(found["before"] or "")
+        day = int(found["day"]) if found["day"] else int(before[1]) if before else None
+        if name in _SEASONS or (day is not None and not 1 <= day <= 31):
+            day = None
+        return TimeCue(int(year[1]) if year else None, months, day)
+    return TimeCue(int(year[1])) if year else None
+
+
+def date_text(time: float) -> str:
+    """A time as people write dates: 8 May 2023."""
+    date = datetime.fromtimestamp(time, UTC)
+    return f"{date.day} {date:%B %Y}"
+
+
+_ANSWER_SHAPES: Final[tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]] = (
+    (
+        re.compile(r"^\W*(?:when|what (?:date|day|year|month|time)|(?:on|in|since) (?:what|which)
+        \w*(?:day|date|year|month))", re.I), re.compile(
+            r"\b(?:yesterday|today|tonight|tomorrow|ago|last|next|this
+            (?:morning|week|month|year)|(?:mon|tues|wednes|thurs|fri|"
+            r"satur|sun)day|week(?:end)?s?|months?|years?|january|february|march|april|june|july|august|september|"
+            r"october|november|december|(?:19|20)\d\d|\d+(?:st|nd|rd|th))\b", re.I,
+        ),
+    ),
+    (
+        re.compile(r"\bhow (?:many|much|long|old|often|far|heavy|fast|big|tall|expensive)\b", re.I),
+        re.compile(
+            r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|dozen|hundred|thousand|once|twice|few|"
+            r"several|couple|half|a third)\b",
+            re.I,
+        ),
+    ),
+)  # fmt: skip
+
+
+def answer_shape(question: str) -> re.Pattern[str] | None:
+    """What an answer to the question looks like: a time for "when", a number for "how many"; None where any may do."""
+    for asks, answers in _ANSWER_SHAPES:
+        if asks.search(question):
+            return answers
+    return None
+
+
+def shape_matches(shape: re.Pattern[str], texts: Iterable[str]) -> NDArray[np.float64]:
+    """1 for each text that holds what an answer looks like, else 0."""
+    found: list[Any] = [shape.search(text) is not None for text in texts]
+    return np.array(found, dtype=np.float64)
