@@ -194,7 +194,8 @@ class Graph:
     @staticmethod
     def read(path: Path, columns: Batch, dimension: int, ef: int) -> "Graph":
         """The graph that `write` wrote. Raises RuntimeError or ValueError if it is none."""
-        index = faiss.downcast_index(faiss.read_index(str(path)))
+        # Not through downcast_index: what that gives does not own the index, which would be freed under it.
+        index = faiss.read_index(str(path))
         if index.d != dimension or index.ntotal != len(columns.ids):
             raise ValueError(
                 f"{index.ntotal} vectors of {index.d} dimensions, not {len(columns.ids)} of {dimension}"
