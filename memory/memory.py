@@ -30,6 +30,7 @@ from memory.errors import Behind, InvalidItem, InvalidScope
 from memory.history import believed_rows, family_of, items_of
 from memory.item import Draft, Item, Kind, check_text
 from memory.probe import Probe, silent
+from memory.reembed import reembed
 from memory.ranking import Query, Ranked, RankingSettings
 from memory.schema import Vectors
 from memory.scope import Scope, checked
@@ -88,6 +89,11 @@ class Memory:
         Options: `settings`, `ranking`, `clock`, `probe`. Raises `StoreLocked`, `EmbedderMismatch`, `StoreCorrupt`.
         """
         return cls(folder, embedder, **options)
+
+    @staticmethod
+    def reembed(folder: str | Path, embedder: Embedder) -> int:
+        """Makes all vectors of a closed memory anew, with another embedder, whole or not at all; gives their number."""
+        return reembed(Path(folder), embedder)
 
     def __enter__(self) -> Self:
         return self
@@ -278,7 +284,9 @@ class Memory:
         check_text(text)
         vector = self.embedder.embed([text])[0]
         assert self._subscriptions is not None
-        return self._subscriptions.add(checked(scope), vector, likeness, told, None if kinds is None else frozenset(kinds))
+        return self._subscriptions.add(
+            checked(scope), vector, likeness, told, None if kinds is None else frozenset(kinds)
+        )
 
     def unsubscribe(self, number: int) -> bool:
         """Ends a subscription; False if there is none."""

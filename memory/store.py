@@ -44,10 +44,11 @@ _IDS_A_QUERY: Final = 500
 class Store:
     """Opens, checks and reads a shard's database. `writing` is the one connection that may write."""
 
-    def __init__(self, folder: Path, identity: EmbedderIdentity, *, max_bytes: int = 1 << 40) -> None:
+    def __init__(self, folder: Path, identity: EmbedderIdentity | None, *, max_bytes: int = 1 << 40) -> None:
+        """Opens or makes it. Without an identity, a store that is there is opened as what it is."""
         self.folder = folder
         self.path = folder / DATABASE
-        self.identity = identity
+        self._wanted = identity
         self._lock = FolderLock(folder)
         self._readers: list[sqlite3.Connection] = []
         self._room = threading.Semaphore(_READERS)
@@ -190,9 +191,11 @@ class Store:
         write.execute(f"PRAGMA max_page_count = {max(16, max_bytes // _PAGE_BYTES)}")
         if fresh:
             self._create()
-        self._check_identity()
+        self.identity = self._checked_identity()
 
     def _create(self) -> None:
+        if self._wanted is None:
+            raise StoreCorrupt(f"there is no memory in {self.folder}")
         write = self.writing
         write.execute("BEGIN IMMEDIATE")
         for statement in TABLES.split(";\n"):
@@ -204,7 +207,7 @@ class Store:
                 ("counter", 0),
                 ("recorded_at", 0.0),
                 ("epoch", 0),
-                ("embedder", _written(self.identity)),
+                ("embedder", identity_text(self._wanted)),
                 ("name", secrets.token_hex(8)),
             ],
         )
@@ -214,16 +217,18 @@ class Store:
         sync_folder(self.folder)
         sync_folder(self.folder.parent)
 
-    def _check_identity(self) -> None:
+    def _checked_identity(self) -> EmbedderIdentity:
         kept = EmbedderIdentity(**json.loads(self.meta("embedder")))
-        if kept != self.identity:
+        if self._wanted not in (None, kept):
             raise EmbedderMismatch(
-                f"{self.path} holds vectors of the embedder {kept}, and {self.identity} was given. Open it with that "
+                f"{self.path} holds vectors of the embedder {kept}, and {self._wanted} was given. Open it with that "
                 "embedder, or make all vectors anew with Memory.reembed(path, embedder)."
             )
+        return kept
 
 
-def _written(identity: EmbedderIdentity) -> str:
+def identity_text(identity: EmbedderIdentity) -> str:
+    """An embedder's identity as it is kept."""
     return json.dumps(asdict(identity), sort_keys=True)
 
 

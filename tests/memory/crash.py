@@ -154,7 +154,10 @@ class Zygote:
 
     def __enter__(self) -> "Zygote":
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.memory.crash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.memory.crash"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         return self
 

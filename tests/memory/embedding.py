@@ -22,9 +22,7 @@ class TinyEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Sums of the words' vectors, of length 1."""
-        rows = np.array([self._row(text) for text in texts], np.float32).reshape(
-            -1, self._identity.dimension
-        )
+        rows = np.array([self._row(text) for text in texts], np.float32).reshape(-1, self._identity.dimension)
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
     def _row(self, text: str) -> Vectors:

@@ -46,7 +46,9 @@ def test_a_block_finds_what_a_sort_of_everything_finds() -> None:
             del truth[gone]
         query = random_vectors(rng, 1, DIMENSION)[0]
         ids, scores = block.search(query, 7)
-        wanted = sorted(((float(vector @ query), each) for each, vector in truth.items()), key=lambda p: (-p[0], p[1]))
+        wanted = sorted(
+            ((float(vector @ query), each) for each, vector in truth.items()), key=lambda p: (-p[0], p[1])
+        )
         assert len(ids) == min(7, len(truth)) == len(set(ids.tolist()))
         assert np.allclose(scores, [score for score, _ in wanted[:7]], atol=1e-5)
 
@@ -77,10 +79,14 @@ def graph() -> Iterator[tuple[Graph, Vectors]]:
 
 
 @pytest.mark.parametrize("kind", [Kind.EPISODE, Kind.FACT, Kind.PROCEDURE])
-def test_a_graph_with_a_filter_is_never_short_whatever_passes(graph: tuple[Graph, Vectors], kind: Kind) -> None:
+def test_a_graph_with_a_filter_is_never_short_whatever_passes(
+    graph: tuple[Graph, Vectors], kind: Kind
+) -> None:
     made, vectors = graph
     number = list(Kind).index(kind)
-    passing = [each for each in range(3000) if (1 if each % 100 == 0 else 2 if each % 2 == 0 else 0) == number]
+    passing = [
+        each for each in range(3000) if (1 if each % 100 == 0 else 2 if each % 2 == 0 else 0) == number
+    ]
     for query in random_vectors(np.random.default_rng(3), 20, DIMENSION):
         ids, _ = made.search(query, 50, Filter(kinds=frozenset([kind])))
         assert len(ids) == min(50, len(passing))
@@ -144,7 +150,9 @@ def test_a_scoped_search_is_exact_with_writers_at_work_while_blocks_become_graph
             if [item.id for item, _ in found] != [ids[at] for at in order]:
                 problems.append(f"seed {seed}: {[item.id for item, _ in found]}")
             there = shard.search(big, query, 25)
-            if any(item.scope != big for item, _ in there) or len({item.id for item, _ in there}) != len(there):
+            if any(item.scope != big for item, _ in there) or len({item.id for item, _ in there}) != len(
+                there
+            ):
                 problems.append(f"seed {seed}: foreign or double")
 
     writers = [threading.Thread(target=write, args=(seed,)) for seed in (1, 2)]

@@ -67,7 +67,14 @@ def test_what_is_said_otherwise_has_another_hash(change: dict[str, Any]) -> None
 
 
 def test_an_item_is_read_back_from_json() -> None:
-    item = Item(7, Scope("t", agent="a/b"), Kind.EPISODE, "hello", attributes={"n": [1, {"x": None}]}, derived_from=(1, 2))
+    item = Item(
+        7,
+        Scope("t", agent="a/b"),
+        Kind.EPISODE,
+        "hello",
+        attributes={"n": [1, {"x": None}]},
+        derived_from=(1, 2),
+    )
     assert Item.from_json(json.loads(json.dumps(item.to_json()))) == item
 
 

@@ -47,7 +47,17 @@ def test_a_path_is_read_back_whatever_the_names_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "acme", "tenant=", "swarm=s", "tenant=a/tenant=b", "tenant=a//swarm=b", "tenant=a/who=b", "tenant=a%0A"]
+    "text",
+    [
+        "",
+        "acme",
+        "tenant=",
+        "swarm=s",
+        "tenant=a/tenant=b",
+        "tenant=a//swarm=b",
+        "tenant=a/who=b",
+        "tenant=a%0A",
+    ],
 )
 def test_a_text_that_is_no_scope_is_an_error_and_not_a_wider_scope(text: str) -> None:
     with pytest.raises(InvalidScope):
