@@ -13,8 +13,8 @@ Rules:
 * Four kinds: chat, code (developers), facts (minutes and records), paraphrase.
 * A conversation is a function of (split, kind, seed).
 
-Script: `names`, `towns`, `pets`; then for each kind `[kind]`, idle lines (`- text`), exchanges (`@`): lines `A:` and `B:`
-are turns of the two, `*` marks evidence, `?` a question, `x:` the pairs. {x} said, {y} asked, {T} a town, {N} a
+Script: `names`, `towns`, `pets`; then for each kind `[kind]`, idle lines (`- text`), exchanges (`@`): lines `A:` and
+`B:` are turns of the two, `*` marks evidence, `?` a question, `x:` the pairs. {x} said, {y} asked, {T} a town, {N} a
 pet's name, {n} a number.
 """
 
