@@ -2,9 +2,9 @@
 
 Recall at 10 is the share of a question's evidence among the first ten items, averaged over the questions of a
 conversation; for sessions the share of the evidence's sessions among the first ten. The unit is the conversation: the
-intervals are over conversations. Weights were fitted to the development script alone. The held-out one shares no template
-with it, but one author wrote both and looked at both: conversations of people are the test that counts. Beside the
-ranking stand its parts alone, and the whole without the table of words, so that what each is worth is seen.
+intervals are over conversations. Weights were fitted to the development script alone. The held-out one shares no
+template with it, but one author wrote both and looked at both: conversations of people are the test that counts. Beside
+the ranking stand its parts alone, and the whole without the table of words, so that what each is worth is seen.
 """
 
 from collections.abc import Mapping, Sequence
