@@ -1,4 +1,4 @@
-"""Consolidation: what a memory may forget, as a list of stated actions; the store carries them out, or somebody refuses.
+"""Consolidation: what a memory may forget, as a list of stated actions that the store carries out.
 
 A pure function from items to actions. Nothing is erased here, and no action makes up anything:
 * `Merge`: items that say the same are superseded by one of them. They must be nearly alike as vectors and in their
@@ -7,7 +7,8 @@ A pure function from items to actions. Nothing is erased here, and no action mak
 * `Summarise`: the turns of an old session are put into one note of whole sentences taken from them, the most central
   first (as LexRank, Erkan and Radev, JAIR 2004, here by the sum of similarities), none twice over; the turns stay.
   The note, with `summary_of_session` true among its attributes, names what it is derived from, so a purge takes it too.
-* `Decay`: importance of what is old halves every `half_life_s`, by steps of at least `step_min`.
+* `Decay`: importance of what is old halves every `half_life_s`, by steps of at least `step_min`. Whoever carries it out
+  keeps what was told at first as the attribute `importance_told`, from which later steps are reckoned.
 * `Expire`: retired when its validity ended longer than `grace_s` ago, or when it has decayed below `importance_min`.
 
 Rules:
@@ -17,7 +18,7 @@ Rules:
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +33,9 @@ from memory.text import terms, words
 ITEMS_MAX: Final = 50_000
 _DAY_S: Final = 86_400.0
 _DECAYING: Final = (Kind.EPISODE, Kind.NOTE)
+_MERGING: Final = (Kind.FACT, Kind.NOTE)
+_CHUNK: Final = 256
+_TURNS_MAX: Final = 1_000
 _SENTENCE: Final = re.compile(r"[^.!?]+[.!?]*")
 _NEGATIONS: Final = frozenset(
     {"not", "no", "never", "none", "nobody", "nothing", "without", "cannot", "neither", "nor", "t"}
@@ -88,6 +92,9 @@ class Decay:
 
     id: int
     importance: float
+    """From now on."""
+    importance_told: float
+    """When it was recorded."""
     reason: str
 
 
@@ -136,9 +143,14 @@ def _age(item: Item, now: float) -> float:
 
 def decayed_importance(item: Item, now: float, settings: ConsolidationSettings) -> float:
     """What an item matters now: as told when it was recorded, halved every half-life since."""
-    told = item.attributes.get("importance_told", item.importance)
-    first = float(told) if isinstance(told, int | float) else item.importance
-    return first * 0.5 ** (_age(item, now) / settings.half_life_s)
+    halvings = _age(item, now) / settings.half_life_s
+    return told_importance(item) * 2.0 ** float(-halvings)
+
+
+def told_importance(item: Item) -> float:
+    """An item's importance before any decay."""
+    told = item.attributes.get("importance_told")
+    return float(told) if isinstance(told, int | float) else item.importance
 
 
 def _expired(items: Sequence[Item], now: float, settings: ConsolidationSettings) -> list[Expire]:
@@ -159,7 +171,7 @@ def _decays(items: Sequence[Item], now: float, settings: ConsolidationSettings) 
         importance = decayed_importance(item, now, settings)
         if item.kind in _DECAYING and item.importance - importance >= settings.step_min:
             age = _age(item, now) / _DAY_S
-            actions.append(Decay(item.id, round(importance, 4), f"{age:.0f} days old"))
+            actions.append(Decay(item.id, round(importance, 4), told_importance(item), f"{age:.0f} days old"))
     return actions
 
 
@@ -169,19 +181,14 @@ def _merges(
     """Duplicates, each group by the item that is kept: the most trusted, then important, then oldest."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for row, item in enumerate(items):
-        if item.kind is not Kind.PROCEDURE:
+        if item.kind in _MERGING:
             groups.setdefault(_exact(item), []).append(row)
     merges = []
     for rows in groups.values():
         ranked = sorted(rows, key=lambda row: (-items[row].trust, -items[row].importance, items[row].id))
-        keepers: list[int] = []
         dropped: dict[int, list[int]] = {}
-        for row in ranked:
-            keeper = _same(row, keepers, items, vectors, settings)
-            if keeper is None:
-                keepers.append(row)
-            else:
-                dropped.setdefault(keeper, []).append(items[row].id)
+        for row, keeper in _duplicates(ranked, items, vectors, settings):
+            dropped.setdefault(keeper, []).append(items[row].id)
         merges += [
             Merge(items[keeper].id, tuple(sorted(ids)), "they say the same")
             for keeper, ids in dropped.items()
@@ -207,23 +214,26 @@ def _exact(item: Item) -> tuple[object, ...]:
     )
 
 
-def _same(
-    row: int,
-    keepers: list[int],
+def _duplicates(
+    rows: Sequence[int],
     items: Sequence[Item],
     vectors: NDArray[np.float32],
     settings: ConsolidationSettings,
-) -> int | None:
-    """The keeper that an item duplicates, the first of them; None if there is none."""
-    if not keepers:
-        return None
-    near = np.flatnonzero(vectors[keepers] @ vectors[row] >= settings.same_cosine)
-    mine = set(terms(items[row].text))
-    for place in near.tolist():
-        theirs = set(terms(items[keepers[place]].text))
-        if len(mine & theirs) >= settings.same_words * len(mine | theirs):
-            return keepers[place]
-    return None
+) -> Iterator[tuple[int, int]]:
+    """(row, the row that is kept for it), for each row that says what one before it in `rows` says and that is kept."""
+    mine = vectors[list(rows)]
+    said = [set(terms(items[row].text)) for row in rows]
+    is_kept = [True] * len(rows)
+    for start in range(0, len(rows), _CHUNK):
+        near = mine[start : start + _CHUNK] @ mine[: start + _CHUNK].T >= settings.same_cosine
+        for offset, line in enumerate(near):
+            place = start + offset
+            for other in np.flatnonzero(line[:place]).tolist():
+                common = len(said[place] & said[other])
+                if is_kept[other] and common >= settings.same_words * len(said[place] | said[other]):
+                    is_kept[place] = False
+                    yield rows[place], rows[other]
+                    break
 
 
 def _summaries(
@@ -242,10 +252,10 @@ def _summaries(
         if (scope, session) in done or len(rows) < settings.summarise_turns_min:
             continue
         if age >= settings.summarise_after_s:
-            rows = sorted(rows, key=lambda row: (items[row].turn, items[row].id))[:1_000]
-            text = summary([items[row] for row in rows], vectors[rows], settings.summary_sentences)
-            ids = tuple(items[row].id for row in rows)
-            reason = f"{len(rows)} turns, the last {age / _DAY_S:.0f} days old"
+            told = sorted(rows, key=lambda row: (items[row].turn, items[row].id))[:_TURNS_MAX]
+            text = summary([items[row] for row in told], vectors[told], settings.summary_sentences)
+            ids = tuple(items[row].id for row in told)
+            reason = f"{len(told)} turns, the last {age / _DAY_S:.0f} days old"
             actions.append(Summarise(scope, session, text, ids, reason))
     return actions
 

@@ -50,7 +50,8 @@ _STATES_NOTHING: Final = re.compile(
     r"would|could|should|if|used to|wish|hope)\b",
     re.I,
 )
-_NAME: Final = r"(?P<subject>(?:[Tt]he )?[A-Z][\w'-]*(?: (?:of )?[A-Z][\w'-]*){0,3}|I|[Mm]y [a-z]+|[Tt]he [a-z]+(?: [a-z]+)?)"
+_PROPER: Final = r"(?:[Tt]he )?[A-Z][\w'-]*(?: (?:of )?[A-Z][\w'-]*){0,3}"
+_NAME: Final = rf"(?P<subject>{_PROPER}|I|[Mm]y [a-z]+|[Tt]he [a-z]+(?: [a-z]+)?)"
 _END: Final = r"(?=\s*(?:[,.;!]|$| and | but | because | since | with | when | for (?!the )))"
 _OBJECT: Final = r"(?:the |a |an )?(?P<object>[\w'@./:+-]+(?: [\w'@./:+-]+){0,5}?)" + _END
 _PATTERNS: Final[tuple[tuple[re.Pattern[str], str, bool], ...]] = tuple(

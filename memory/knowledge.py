@@ -107,7 +107,7 @@ class KnowledgeGraph:
         return found
 
     def to_networkx(self) -> Any:
-        """A networkx `MultiDiGraph`: nodes by name with `attributes`, edges with `relation`, `id`, `source`, `trust`."""
+        """A networkx `MultiDiGraph`: nodes have `attributes`; edges `relation`, `id`, `source` and `trust`."""
         graph: Any = import_module("networkx").MultiDiGraph()
         for entity in self.entities():
             graph.add_node(entity.name, attributes=dict(entity.attributes))
