@@ -13,13 +13,12 @@ Rules:
 * Four kinds: chat, code (developers), facts (minutes and records), paraphrase.
 * A conversation is a function of (split, kind, seed).
 
-Script: `names`, `towns`; then for each kind `[kind]`, idle lines (`- text`), exchanges (`@`): lines `A:` and `B:`
-are turns of the two, `*` marks evidence, `?` a question, `x:` the pairs. {x} said, {y} asked, {T} a town, {N} a
+Script: `names`, `towns`, `pets`; then for each kind `[kind]`, idle lines (`- text`), exchanges (`@`): lines `A:` and
+`B:` are turns of the two, `*` marks evidence, `?` a question, `x:` the pairs. {x} said, {y} asked, {T} a town, {N} a
 pet's name, {n} a number.
 """
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -31,7 +30,6 @@ SAME_WORDS = {"chat": 0.85, "code": 0.85, "facts": 0.85, "paraphrase": 0.0}
 find about what they found on long conversations written by people (reference: 61 and 41 recall at 10)."""
 _HOUR_S = 3_600.0
 _START_S = 1_672_560_000.0  # 1 January 2023, 08:00 UTC
-_PETS = ("Pixel", "Waffle", "Comet", "Olive", "Biscuit", "Juniper", "Domino", "Saffron")
 
 
 @dataclass(frozen=True)
@@ -77,13 +75,14 @@ class Script:
 
     names: list[str]
     towns: list[str]
+    pets: list[str]
     idle: dict[str, list[str]]
     exchanges: dict[str, list[Exchange]]
 
 
 def load_script(split: Split) -> Script:
     """Reads the script of a split. Raises `ValueError` at a line that is none of a script."""
-    script = Script([], [], {}, {})
+    script = Script([], [], [], {}, {})
     kind = ""
     text = Path(__file__).with_name(f"conversations_{split}.txt").read_text(encoding="utf-8")
     for number, line in enumerate(text.splitlines(), start=1):
@@ -95,6 +94,8 @@ def load_script(split: Split) -> Script:
             script.names = rest.split()
         elif mark == "towns":
             script.towns = rest.split()
+        elif mark == "pets":
+            script.pets = rest.split()
         elif mark == "-":
             script.idle[kind].append(rest)
         elif mark == "@":
@@ -113,84 +114,81 @@ def load_script(split: Split) -> Script:
 
 def conversation(split: Split, kind: str, seed: int) -> Conversation:
     """One conversation of a kind."""
-    script = load_script(split)
-    rng = random.Random(f"{split}/{kind}/{seed}")
-    one, two = rng.sample(script.names, 2)
-    told = [
-        (exchange, pair, speakers)
-        for exchange in script.exchanges[kind]
-        for pair in exchange.pairs
-        for speakers in ((one, two), (two, one))
-    ]
-    rng.shuffle(told)
-    sessions = rng.randint(20, 30)
-    idle_turns = rng.randint(430, 620) - sum(len(exchange.lines) for exchange, _, _ in told)
-    turns: list[Turn] = []
-    questions: list[Question] = []
-    time = _START_S
-    for session in range(sessions):
-        time += rng.uniform(20, 400) * _HOUR_S
-        mine = told[session::sessions]
-        gaps = sorted(rng.randrange(len(mine) + 1) for _ in range(max(4, idle_turns // sessions)))
-        first = len(turns)
-        for place in range(len(mine) + 1):
-            for _ in range(gaps.count(place)):
-                speakers = (one, two) if rng.random() < 0.5 else (two, one)
-                text = _idle(script, kind, speakers, rng)
-                _say(turns, session, first, speakers[0], text, time)
-            if place < len(mine):
-                questions += _tell(turns, (session, first, time), script, kind, mine[place], rng)
-    return Conversation(kind, tuple(turns), tuple(questions))
+    writer = _Writer(load_script(split), kind, random.Random(f"{split}/{kind}/{seed}"))
+    writer.write()
+    return Conversation(kind, tuple(writer.turns), tuple(writer.questions))
 
 
-def _say(turns: list[Turn], session: int, first: int, speaker: str, text: str, time: float) -> None:
-    number = len(turns) - first
-    turns.append(Turn(f"session {session + 1}", number, speaker, text, time + 60.0 * number))
+class _Writer:
+    """Writes one conversation."""
+
+    def __init__(self, script: Script, kind: str, rng: random.Random) -> None:
+        self.script, self.kind, self.rng = script, kind, rng
+        self.speakers = rng.sample(script.names, 2)
+        self.turns: list[Turn] = []
+        self.questions: list[Question] = []
+        self._session = self._first = 0
+        self._time = _START_S
+
+    def write(self) -> None:
+        """All sessions: every exchange once for each speaker, idle talk between them."""
+        told = [
+            (exchange, pair, swapped)
+            for exchange in self.script.exchanges[self.kind]
+            for pair in exchange.pairs
+            for swapped in (False, True)
+        ]
+        self.rng.shuffle(told)
+        sessions = self.rng.randint(20, 30)
+        idle = self.rng.randint(430, 620) - sum(len(exchange.lines) for exchange, _, _ in told)
+        for session in range(sessions):
+            self._session, self._first = session + 1, len(self.turns)
+            self._time += self.rng.uniform(20, 400) * _HOUR_S
+            mine = told[session::sessions]
+            gaps = [self.rng.randrange(len(mine) + 1) for _ in range(max(4, idle // sessions))]
+            for place in range(len(mine) + 1):
+                for _ in range(gaps.count(place)):
+                    self._chat()
+                if place < len(mine):
+                    exchange, pair, swapped = mine[place]
+                    self._tell(exchange, pair, self.speakers[::-1] if swapped else self.speakers)
+
+    def _say(self, speaker: str, text: str) -> None:
+        number = len(self.turns) - self._first
+        self.turns.append(Turn(f"session {self._session}", number, speaker, text, self._time + 60.0 * number))
+
+    def _chat(self) -> None:
+        """A line of idle talk, which may mention what an exchange is about."""
+        speakers = self.speakers if self.rng.random() < 0.5 else self.speakers[::-1]
+        said, _ = self.rng.choice(self.rng.choice(self.script.exchanges[self.kind]).pairs)
+        values = self._values(speakers) | {"{x}": said}
+        self._say(speakers[0], _filled(self.rng.choice(self.script.idle[self.kind]), values))
+
+    def _tell(self, exchange: Exchange, pair: tuple[str, str], speakers: list[str]) -> None:
+        """An exchange, with one set of particulars for all its lines, and its questions."""
+        said, asked = pair
+        values = self._values(speakers) | {"{x}": said}
+        evidence = []
+        for speaker, text, is_evidence in exchange.lines:
+            if is_evidence:
+                evidence.append(len(self.turns))
+            self._say(speakers[speaker == "B"], _filled(text, values))
+        for question in exchange.questions:
+            named = said if self.rng.random() < SAME_WORDS[self.kind] else asked
+            text = _filled(question, values | {"{y}": named})
+            self.questions.append(Question(text, tuple(evidence)))
+
+    def _values(self, speakers: list[str]) -> dict[str, str]:
+        return {
+            "{A}": speakers[0],
+            "{B}": speakers[1],
+            "{T}": self.rng.choice(self.script.towns),
+            "{N}": self.rng.choice(self.script.pets),
+            "{n}": str(self.rng.randint(3, 98)),
+        }
 
 
-def _idle(script: Script, kind: str, speakers: tuple[str, str], rng: random.Random) -> str:
-    """A line of idle talk, which may mention what an exchange is about."""
-    said, _ = rng.choice(rng.choice(script.exchanges[kind]).pairs)
-    return _filled(rng.choice(script.idle[kind]), speakers, said, "", script, rng)
-
-
-def _tell(
-    turns: list[Turn],
-    where: tuple[int, int, float],
-    script: Script,
-    script_kind: str,
-    what: tuple[Exchange, tuple[str, str], tuple[str, str]],
-    rng: random.Random,
-) -> Iterator[Question]:
-    """Adds an exchange; returns its questions."""
-    exchange, (said, asked), speakers = what
-    session, first, time = where
-    fill = rng.getrandbits(32)
-    evidence = []
-    for speaker, text, is_evidence in exchange.lines:
-        if is_evidence:
-            evidence.append(len(turns))
-        # One set of particulars for all lines of an exchange.
-        line = _filled(text, speakers, said, asked, script, random.Random(fill))
-        _say(turns, session, first, speakers[speaker == "B"], line, time)
-    for question in exchange.questions:
-        named = said if rng.random() < SAME_WORDS[script_kind] else asked
-        text = _filled(question, speakers, said, named, script, random.Random(fill))
-        yield Question(text, tuple(evidence))
-
-
-def _filled(
-    text: str, speakers: tuple[str, str], said: str, asked: str, script: Script, rng: random.Random
-) -> str:
-    values = {
-        "{A}": speakers[0],
-        "{B}": speakers[1],
-        "{x}": said,
-        "{y}": asked,
-        "{T}": rng.choice(script.towns),
-        "{N}": rng.choice(_PETS),
-        "{n}": str(rng.randint(3, 98)),
-    }
+def _filled(text: str, values: dict[str, str]) -> str:
     for name, value in values.items():
         text = text.replace(name, value)
     return text[0].upper() + text[1:]

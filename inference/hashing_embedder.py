@@ -10,7 +10,7 @@ Large Scale Multitask Learning", ICML 2009): inner products are those of the fea
 1/sqrt(dimension). A word's runs together weigh about as much as the word, whatever its length; stop words weigh a
 tenth, short words less than long ones, since nothing here knows how rare a word is, and long ones are.
 
-With a table of words (`word_table.py`) the last 72 dimensions hold the sum of the words' own vectors, so that texts
+The last 72 dimensions, unless `meaning` is 0, hold the sum of the words' own vectors (`word_table.py`), so that texts
 which mean alike without sharing a word lie near each other. The inner product of two texts is then
 (1 - meaning) * cosine of n-grams + meaning * cosine of meanings; a text without any known word has its n-grams alone.
 
@@ -30,7 +30,7 @@ from scipy.sparse import csr_array
 
 from inference.byte_runs import PRIME, ByteRuns, hash_of
 from inference.embedder import EmbedderIdentity, Vectors, with_unit_rows
-from inference.word_table import WordTable
+from inference.word_table import WordTable, load_word_table
 
 _REVISION = "1"
 _CHUNK_TEXTS = 256
@@ -61,7 +61,7 @@ class HashingSettings:
     stop_word: float = 0.1
     """Factor of a stop word's features."""
     meaning: float = 0.7
-    """The share of the table of words, where there is one: 0 to 1."""
+    """The share of the words' meanings: 0 (n-grams alone, the table is not read) to less than 1."""
 
     def __post_init__(self) -> None:
         if not 8 <= self.dimension <= 65_536:
@@ -73,17 +73,22 @@ class HashingSettings:
 
 
 class HashingEmbedder:
-    """An `Embedder` of hashed n-grams, and of words' meanings where a table is given. Threads may share it."""
+    """An `Embedder` of hashed n-grams and words' meanings. Threads may share it."""
 
     def __init__(self, settings: HashingSettings | None = None, table: WordTable | None = None) -> None:
+        """`table`: instead of the one that comes with the package."""
         self.settings = settings or HashingSettings()
+        if self.settings.meaning == 0:
+            table = None
+        elif table is None:
+            table = load_word_table()
         self._table = table
         self._buckets = self.settings.dimension - (0 if table is None else table.vectors.shape[1])
         if self._buckets < 8:
             raise ValueError(f"dimension is {self.settings.dimension}: the table leaves no room for n-grams")
         spec = f"{_REVISION}|{self.settings}|{_RUNS}|{PRIME}|{' '.join(_STOP_WORDS)}|{table and table.hash}"
         self._identity = EmbedderIdentity(
-            "hashing" if table is None else "hashing+words",
+            "hashing",
             _REVISION,
             hashlib.sha256(spec.encode()).hexdigest(),
             self.settings.dimension,

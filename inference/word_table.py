@@ -20,7 +20,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from inference.byte_runs import hash_of
+from inference.byte_runs import ByteRuns
 from inference.embedder import EmbedderError, Vectors
 
 DIMENSION: Final = 72
@@ -43,7 +43,7 @@ class WordTable:
     hashes: np.ndarray[tuple[int], np.dtype[np.uint64]] = field(
         repr=False, default_factory=lambda: np.zeros(0, dtype=np.uint64)
     )
-    """Of the words (`byte_runs.hash_of`), ascending."""
+    """Of the words (`byte_runs.py`), ascending."""
     order: np.ndarray[tuple[int], np.dtype[np.int64]] = field(
         repr=False, default_factory=lambda: np.zeros(0, dtype=np.int64)
     )
@@ -85,7 +85,10 @@ def read_word_table(file: Path) -> WordTable:
     vectors[:, 1::2] = levels & 15
     vectors = (vectors - 8) * scale
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    hashes = np.array([hash_of(word.encode()) for word in words], dtype=np.uint64)
+    runs = ByteRuns(["\n".join(words).encode()])
+    hashes = runs.hashes(runs.starts, runs.ends)
+    if len(hashes) != len(words):
+        raise EmbedderError(f"{file} holds what is no word: install the package again")
     order = np.argsort(hashes)
     return WordTable(
         tuple(words),

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.text import terms
-
 Floats = NDArray[np.float64]
 NO_ROW = -1
 
@@ -48,6 +46,7 @@ class TextIndex:
         self._links: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str]] | None = None
         self._total_terms = 0
         self._count = 0
+        self._length_cache = np.zeros(0)
 
     def __len__(self) -> int:
         """How many rows there are, removed ones included."""
@@ -58,10 +57,10 @@ class TextIndex:
         """Which rows hold an item, shape (rows,)."""
         return np.array(self._alive, dtype=bool)
 
-    def add(self, text: str, *, session: str = "", turn: int = 0) -> int:
-        """Adds an item; returns its row. Items without a session have no neighbours."""
+    def add(self, terms: Sequence[str], *, session: str = "", turn: int = 0) -> int:
+        """Adds an item by its terms; returns its row. Items without a session have no neighbours."""
         row = len(self._alive)
-        counts = Counter(terms(text))
+        counts = Counter(terms)
         for term, count in counts.items():
             self._postings.setdefault(term, {})[row] = count
         self._terms_of.append(counts)
@@ -106,24 +105,27 @@ class TextIndex:
         df = len(self._postings.get(term, ()))
         return math.log(1 + (self._count - df + 0.5) / (df + 0.5))
 
-    def parts(self, query: Sequence[str]) -> Floats:
-        """BM25 of each query term in each row: shape (terms, rows)."""
+    def parts(self, query: Sequence[Sequence[tuple[str, float]]]) -> Floats:
+        """BM25 of each query term in each row: shape (terms, rows).
+
+        A query term is a list of (term, discount): itself and what may stand in for it. The best of them counts.
+        """
         parts = np.zeros((len(query), len(self)))
-        if not self._count:
-            return parts
-        k1, b = self.settings.k1, self.settings.b
-        mean = max(self._total_terms / self._count, 1e-9)
-        for place, term in enumerate(query):
-            postings = self._postings.get(term)
-            if not postings:
-                continue
-            rows = np.fromiter(postings, dtype=np.int64, count=len(postings))
-            counts = np.fromiter(postings.values(), dtype=np.float64, count=len(postings))
-            length = self._lengths()[rows]
-            parts[place, rows] = (
-                self.idf(term) * counts * (k1 + 1) / (counts + k1 * (1 - b + b * length / mean))
-            )
+        for place, alternatives in enumerate(query):
+            for term, discount in alternatives:
+                rows, values = self._part(term)
+                parts[place, rows] = np.maximum(parts[place, rows], discount * values)
         return parts
+
+    def _part(self, term: str) -> tuple[NDArray[np.int64], Floats]:
+        """The rows that hold a term, and its BM25 in each."""
+        postings = self._postings.get(term, {})
+        rows = np.fromiter(postings, dtype=np.int64, count=len(postings))
+        counts = np.fromiter(postings.values(), dtype=np.float64, count=len(postings))
+        k1, b = self.settings.k1, self.settings.b
+        mean = self._total_terms / max(self._count, 1)
+        relative = self._lengths()[rows] / max(mean, 1e-9)
+        return rows, self.idf(term) * counts * (k1 + 1) / (counts + k1 * (1 - b + b * relative))
 
     def windows(self, parts: Floats, decay: Sequence[float]) -> Floats:
         """The best of each term within the turns around each row, weakened by distance: shape (terms, rows).
@@ -150,26 +152,31 @@ class TextIndex:
         _, _, session, names = self._linked()
         return session, names
 
-    def session_scores(self, query: Sequence[str], weights: Floats) -> Floats:
-        """BM25 of whole sessions, each its turns' text, for weighted terms: shape (sessions,), in `sessions` order."""
+    def session_scores(self, query: Sequence[Sequence[tuple[str, float]]]) -> Floats:
+        """BM25 of whole sessions, each its turns' text: shape (sessions,), in the order of `sessions`."""
         _, names = self.sessions()
         scores = np.zeros(len(names))
+        if not names:
+            return scores
         lengths = np.array([self._session_terms[name].total() for name in names], dtype=np.float64)
-        mean = max(float(lengths.mean()), 1e-9) if names else 1.0
         k1, b = self.settings.k1, self.settings.b
-        for term, weight in zip(query, weights, strict=True):
-            counts = np.array([self._session_terms[name][term] for name in names], dtype=np.float64)
-            df = np.count_nonzero(counts)
-            idf = math.log(1 + (len(names) - df + 0.5) / (df + 0.5))
-            scores += weight * idf * counts * (k1 + 1) / (counts + k1 * (1 - b + b * lengths / mean))
+        held = k1 * (1 - b + b * lengths / max(float(lengths.mean()), 1e-9))
+        for alternatives in query:
+            best = np.zeros(len(names))
+            for term, discount in alternatives:
+                if term not in self._postings:
+                    continue
+                counts = np.array([self._session_terms[name][term] for name in names], dtype=np.float64)
+                df = np.count_nonzero(counts)
+                idf = math.log(1 + (len(names) - df + 0.5) / (df + 0.5))
+                np.maximum(best, discount * idf * counts * (k1 + 1) / (counts + held), out=best)
+            scores += best
         return scores
 
     def _lengths(self) -> Floats:
-        if self._length_cache is None or len(self._length_cache) != len(self):
+        if len(self._length_cache) != len(self):
             self._length_cache = np.array([counts.total() for counts in self._terms_of], dtype=np.float64)
         return self._length_cache
-
-    _length_cache: Floats | None = None
 
     def _linked(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str]]:
         if self._links is None:

@@ -25,42 +25,49 @@ Rules:
 * Only items of the scope are looked at, for statistics too.
 """
 
-from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.word_table import load_word_table
 from memory.bm25 import NO_ROW, BM25Settings, Floats, TextIndex
 from memory.errors import InvalidItem
+from memory.expansion import ExpansionSettings, Vocabulary
 from memory.item import Item
-from memory.text import answer_shape, shape_matches, split_speaker, terms, time_cue, words
+from memory.text import ANSWER_SHAPES, answer_shape, split_speaker, terms_and_words, time_cue, words
 
 Vector = NDArray[np.float32]
 K_MAX = 10_000
 DAY_S = 86_400.0
 _EPSILON = 1e-9
+_COLUMNS = {
+    name: column
+    for column, name in enumerate(
+        ("time", "importance", "trust", "substance", "speaker", "id", *ANSWER_SHAPES)
+    )
+}
 
 
 @dataclass(frozen=True)
 class Weights:
     """How much each part counts. Chosen on conversations of the development script (see `bench conversations`)."""
 
-    lexical: float = 0.6
-    window: float = 0.8
+    lexical: float = 0.45
+    window: float = 0.45
     session: float = 0.3
-    dense: float = 0.5
-    speaker: float = 0.3
+    dense: float = 0.45
+    speaker: float = 0.4
     time: float = 0.3
-    shape: float = 0.1
-    substance: float = 0.1
+    shape: float = 0.2
+    substance: float = 0.25
     recency: float = 0.0
     importance: float = 0.0
     trust: float = 0.0
 
     def __post_init__(self) -> None:
-        values = [getattr(self, field.name) for field in fields(self)]
+        values = [getattr(self, each.name) for each in fields(self)]
         if min(values) < 0 or max(values) <= 0 or not np.isfinite(values).all():
             raise InvalidItem(f"weights are numbers of at least 0, one of them above: {self}")
 
@@ -69,17 +76,15 @@ class Weights:
 class RankingSettings:
     """What decides an order, apart from the items and the question."""
 
-    weights: Weights = Weights()
-    bm25: BM25Settings = BM25Settings()
+    weights: Weights = field(default_factory=Weights)
+    bm25: BM25Settings = field(default_factory=BM25Settings)
+    expansion: ExpansionSettings | None = field(default_factory=ExpansionSettings)
+    """None: the question's own words alone."""
     window_decay: tuple[float, ...] = (0.6, 0.4, 0.2)
     """Weights of the turns 1, 2, 3 away."""
     dense_before: float = 0.35
     dense_after: float = 0.2
     half_life_s: float = 30 * DAY_S
-    feedback_items: int = 3
-    """How many of the best items lend terms to a second look (Rocchio, 1971); 0 for none."""
-    feedback_terms: int = 8
-    feedback_weight: float = 0.2
     session_rest: float = 0.3
     """Of a session's second and third best items, in the score of the session."""
 
@@ -123,12 +128,13 @@ class Ranker:
     def __init__(self, dimension: int, settings: RankingSettings | None = None) -> None:
         self.settings = settings or RankingSettings()
         self._text = TextIndex(self.settings.bm25)
+        expansion = self.settings.expansion
+        self._vocabulary = None if expansion is None else Vocabulary(load_word_table(), expansion)
         self._items: list[Item] = []
-        self._said: list[str] = []
-        self._speakers: list[str] = []
+        self._speakers: dict[str, int] = {}
         self._row_of: dict[int, int] = {}
         self._vectors = np.zeros((64, dimension), dtype=np.float32)
-        self._numbers = np.zeros((64, 4))  # time, importance, trust, substance
+        self._numbers = np.zeros((64, len(_COLUMNS)))
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -145,17 +151,25 @@ class Ranker:
         if item.speaker:
             said = said if speaker.lower() == item.speaker.lower() else item.text
             speaker = item.speaker
-        row = self._text.add(said, session=item.session, turn=item.turn)
+        pairs = terms_and_words(said)
+        row = self._text.add([term for term, _ in pairs], session=item.session, turn=item.turn)
+        if self._vocabulary is not None:
+            self._vocabulary.add(pairs)
         if row == len(self._vectors):
             self._vectors = np.concatenate([self._vectors, np.zeros_like(self._vectors)])
             self._numbers = np.concatenate([self._numbers, np.zeros_like(self._numbers)])
         self._items.append(item)
-        self._said.append(said)
-        self._speakers.append(speaker)
         self._row_of[item.id] = row
         self._vectors[row] = vector
-        time = item.recorded_at if item.valid_from is None else item.valid_from
-        self._numbers[row] = time, item.importance, item.trust, min(len(self._text.terms_of(row)), 10)
+        self._numbers[row] = (
+            item.recorded_at if item.valid_from is None else item.valid_from,
+            item.importance,
+            item.trust,
+            min(len(self._text.terms_of(row)) / 10, 1),
+            self._speakers.setdefault(speaker, len(self._speakers)),
+            item.id,
+            *(shape.search(said) is not None for shape in ANSWER_SHAPES.values()),
+        )
 
     def remove(self, item_id: int) -> bool:
         """Takes an item away. False if it is not here."""
@@ -186,15 +200,14 @@ class Ranker:
         ]
 
     def rank_sessions(self, query: Query, eligible: Collection[int] | None = None) -> list[RankedSession]:
-        """The best sessions: best item + `session_rest` of the next two, and as much again by the session's own BM25."""
+        """The best sessions: two parts of the best item with a share of the next two, one of the session's BM25."""
         rows = self._rows(eligible)
         if not len(rows):
             return []
         _, shares = self._shares(query, rows)
         scores = shares.sum(axis=0)
         number_of, names = self._text.sessions()
-        wanted, weights = self._wanted(query)
-        whole = _scaled(self._text.session_scores(wanted, weights))
+        whole = _scaled(self._text.session_scores(self._wanted(query)))
         best: dict[int, list[int]] = {}
         for place in self._best(scores, rows, len(rows)):
             number = int(number_of[rows[place]])
@@ -220,7 +233,7 @@ class Ranker:
         return np.array(sorted(self._row_of[each] for each in ids), dtype=np.int64)
 
     def _best(self, scores: Floats, rows: NDArray[np.int64], k: int) -> list[int]:
-        ids = np.array([self._items[row].id for row in rows])
+        ids = self._numbers[rows, _COLUMNS["id"]]
         order: list[int] = np.lexsort((ids, -scores))[:k].tolist()
         return order
 
@@ -231,46 +244,50 @@ class Ranker:
         total = sum(weights.values()) or 1.0
         return list(parts), np.array([weights[name] / total * part for name, part in parts.items()])
 
-    def _wanted(self, query: Query) -> tuple[list[str], Floats]:
-        """The question's distinct terms without participants' names, and their weights."""
+    def _wanted(self, query: Query) -> list[list[tuple[str, float]]]:
+        """The question's distinct terms without participants' names, each with what may stand in for it."""
         named = {word for name in self._named(query) for word in words(name)}
-        counts = Counter(terms(" ".join(word for word in words(query.text) if word not in named)))
-        return list(counts), np.ones(len(counts))
+        pairs = dict(reversed([pair for pair in terms_and_words(query.text) if pair[1] not in named]))
+        asked = list(reversed(pairs.items()))
+        if self._vocabulary is None:
+            return [[(term, 1.0)] for term, _ in asked]
+        related = self._vocabulary.related([word for _, word in asked])
+        return [[(term, 1.0), *others] for (term, _), others in zip(asked, related, strict=True)]
 
     def _named(self, query: Query) -> list[str]:
         """The participants that the question names, by any word of their names."""
         asked = set(words(query.text))
-        return [name for name in dict.fromkeys(self._speakers) if name and asked & set(words(name))]
+        return [name for name in self._speakers if name and not asked.isdisjoint(words(name))]
 
     def _parts(self, query: Query, rows: NDArray[np.int64]) -> dict[str, Floats]:
         """Each part that the question speaks of, scaled to [0, 1] over the rows."""
-        wanted, weights = self._wanted(query)
-        by_term = self._text.parts(wanted) * weights[:, None]
+        wanted = self._wanted(query)
+        by_term = self._text.parts(wanted)
         named = self._named(query)
         cue, shape = time_cue(query.text), answer_shape(query.text)
-        numbers = self._numbers[rows]
+        told = {name: self._numbers[rows, column] for name, column in _COLUMNS.items()}
+        age = np.maximum(query.now - told["time"], 0)
         parts = {
             "lexical": _scaled(by_term.sum(axis=0)[rows]),
             "window": _scaled(self._text.windows(by_term, self.settings.window_decay).sum(axis=0)[rows]),
-            "session": _scaled(self._of_session(wanted, weights)[rows]),
+            "session": _scaled(self._of_session(wanted)[rows]),
             "dense": _scaled(self._dense(query.vector)[rows]),
-            "substance": numbers[:, 3] / 10,
-            "recency": 0.5 ** (np.maximum(query.now - numbers[:, 0], 0) / self.settings.half_life_s),
-            "importance": numbers[:, 1],
-            "trust": numbers[:, 2],
+            "substance": told["substance"],
+            "recency": 0.5 ** (age / self.settings.half_life_s),
+            "importance": told["importance"],
+            "trust": told["trust"],
         }
         if named:
-            parts["speaker"] = np.array([float(self._speakers[row] in named) for row in rows])
+            parts["speaker"] = np.isin(told["speaker"], [self._speakers[name] for name in named]) * 1.0
         if cue is not None:
-            parts["time"] = cue.match(numbers[:, 0])
+            parts["time"] = cue.match(told["time"])
         if shape is not None:
-            parts["shape"] = shape_matches(shape, (self._said[row] for row in rows))
+            parts["shape"] = told[shape]
         return parts
 
-    def _of_session(self, wanted: Sequence[str], weights: Floats) -> Floats:
-        number_of, names = self._text.sessions()
-        scores = np.append(self._text.session_scores(wanted, weights), 0.0)  # the last: of no session
-        assert len(scores) == len(names) + 1
+    def _of_session(self, wanted: Sequence[Sequence[tuple[str, float]]]) -> Floats:
+        number_of, _ = self._text.sessions()
+        scores = np.append(self._text.session_scores(wanted), 0.0)  # the last: of no session
         of_rows: Floats = scores[number_of]
         return of_rows
 

@@ -10,11 +10,9 @@ Rules:
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +48,7 @@ _ENDINGS: Final = (
 )  # fmt: skip
 _NEED_FOUR: Final = frozenset(("er", "ers", "or", "al", "est", "ion", "ions", "ive", "ation", "ition"))
 _WORD: Final = re.compile(r"[^\W_]+")
-_CLITIC: Final = re.compile(r"[’'](?:s|re|ve|ll|d|m|t)\b")
+_CLITIC: Final = re.compile(r"['\u2019](?:s|re|ve|ll|d|m|t)\b")
 _SPEAKER: Final = re.compile(r"^([^\W\d_][\w .'-]{0,40}?)\s*:\s+")
 
 
@@ -77,7 +75,12 @@ def words(text: str) -> list[str]:
 
 def terms(text: str) -> list[str]:
     """The terms of a text, in order: stems of its words without stop words."""
-    return [stem(word) for word in words(text) if word not in STOP_WORDS]
+    return [term for term, _ in terms_and_words(text)]
+
+
+def terms_and_words(text: str) -> list[tuple[str, str]]:
+    """The terms of a text, each with the word that it stands for."""
+    return [(stem(word), word) for word in words(text) if word not in STOP_WORDS]
 
 
 @lru_cache(maxsize=100_000)
@@ -109,14 +112,10 @@ def split_speaker(text: str) -> tuple[str, str]:
 # --- Times ----------------------------------------------------------------------------------------------------
 
 _MONTHS: Final = {
-    name: number
-    for number, names in enumerate(
-        "january jan,february feb,march,april apr,may,june jun,july jul,august aug,september sept sep,october oct,"
-        "november nov,december dec".split(","),
-        start=1,
-    )
-    for name in names.split()
-}
+    "january": 1, "jan": 1, "february": 2, "feb": 2, "march": 3, "april": 4, "apr": 4, "may": 5, "june": 6, "jun": 6,
+    "july": 7, "jul": 7, "august": 8, "aug": 8, "september": 9, "sept": 9, "sep": 9, "october": 10, "oct": 10,
+    "november": 11, "nov": 11, "december": 12, "dec": 12,
+}  # fmt: skip
 _SEASONS: Final = {
     "spring": (3, 4, 5),
     "summer": (6, 7, 8),
@@ -136,7 +135,6 @@ _DATE_WORD: Final = re.compile(
 _YEAR: Final = re.compile(r"\b((?:19|20)\d\d)\b")
 _ISO: Final = re.compile(r"\b((?:19|20)\d\d)-(\d\d)-(\d\d)\b")
 _DAY_BEFORE: Final = re.compile(r"^(\d{1,2})")
-_MONTH_DAYS: Final = 30.44
 
 
 @dataclass(frozen=True)
@@ -148,8 +146,10 @@ class TimeCue:
     day: int | None = None
 
     def match(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """0 to 1 for each time (seconds since 1970; NaN where unknown): 1 within, 0.5 in the month after, as things are told
-        after they happened. A day counts half: 1 on it, else 0.7 in its month."""
+        """0 to 1 for each time (seconds since 1970; NaN where unknown).
+
+        1 within; 0.5 in the month after, since things are told after they happened; 0.7 in the month on another day.
+        """
         known = np.isfinite(times)
         dates = np.where(known, times, 0).astype("datetime64[s]")
         year = dates.astype("datetime64[Y]").astype(int) + 1970
@@ -185,42 +185,30 @@ def time_cue(question: str) -> TimeCue | None:
     return TimeCue(int(year[1])) if year else None
 
 
-def date_text(time: float) -> str:
-    """A time as people write dates: 8 May 2023."""
-    date = datetime.fromtimestamp(time, UTC)
-    return f"{date.day} {date:%B %Y}"
+_ASKS_WHEN: Final = re.compile(
+    r"^\W*(?:when|what (?:date|day|year|month|time)|(?:on|in|since) (?:what|which) \w*(?:day|date|year|month))",
+    re.I,
+)
+_TIMES: Final = re.compile(
+    r"\b(?:yesterday|today|tonight|tomorrow|ago|last|next|this (?:morning|week|month|year)|"
+    r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|week(?:end)?s?|months?|years?|\d+(?:st|nd|rd|th)|(?:19|20)\d\d|"
+    r"january|february|march|april|june|july|august|september|october|november|december)\b",
+    re.I,
+)
+_ASKS_NUMBER: Final = re.compile(
+    r"\bhow (?:many|much|long|old|often|far|heavy|fast|big|tall|expensive)\b", re.I
+)
+_NUMBERS: Final = re.compile(
+    r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|dozen|hundred|thousand|once|twice|few|several|"
+    r"couple|half|third)\b",
+    re.I,
+)
+ANSWER_SHAPES: Final = {"tells_time": _TIMES, "tells_number": _NUMBERS}
+"""What an answer looks like, by the name of its shape."""
 
 
-_ANSWER_SHAPES: Final[tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]] = (
-    (
-        re.compile(r"^\W*(?:when|what (?:date|day|year|month|time)|(?:on|in|since) (?:what|which)
-        \w*(?:day|date|year|month))", re.I), re.compile(
-            r"\b(?:yesterday|today|tonight|tomorrow|ago|last|next|this
-            (?:morning|week|month|year)|(?:mon|tues|wednes|thurs|fri|"
-            r"satur|sun)day|week(?:end)?s?|months?|years?|january|february|march|april|june|july|august|september|"
-            r"october|november|december|(?:19|20)\d\d|\d+(?:st|nd|rd|th))\b", re.I,
-        ),
-    ),
-    (
-        re.compile(r"\bhow (?:many|much|long|old|often|far|heavy|fast|big|tall|expensive)\b", re.I),
-        re.compile(
-            r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|dozen|hundred|thousand|once|twice|few|"
-            r"several|couple|half|a third)\b",
-            re.I,
-        ),
-    ),
-)  # fmt: skip
-
-
-def answer_shape(question: str) -> re.Pattern[str] | None:
-    """What an answer to the question looks like: a time for "when", a number for "how many"; None where any may do."""
-    for asks, answers in _ANSWER_SHAPES:
-        if asks.search(question):
-            return answers
-    return None
-
-
-def shape_matches(shape: re.Pattern[str], texts: Iterable[str]) -> NDArray[np.float64]:
-    """1 for each text that holds what an answer looks like, else 0."""
-    found: list[Any] = [shape.search(text) is not None for text in texts]
-    return np.array(found, dtype=np.float64)
+def answer_shape(question: str) -> str | None:
+    """The shape of an answer to the question: a time for "when", a number for "how many"; None where any may do."""
+    if _ASKS_WHEN.search(question):
+        return "tells_time"
+    return "tells_number" if _ASKS_NUMBER.search(question) else None
