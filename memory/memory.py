@@ -30,8 +30,8 @@ from memory.errors import Behind, InvalidItem, InvalidScope
 from memory.history import believed_rows, family_of, items_of
 from memory.item import Draft, Item, Kind, check_text
 from memory.probe import Probe, silent
-from memory.reembed import reembed
 from memory.ranking import Query, Ranked, RankingSettings
+from memory.reembed import reembed
 from memory.schema import Vectors
 from memory.scope import Scope, checked
 from memory.settings import MemorySettings

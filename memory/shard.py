@@ -10,6 +10,7 @@ Rules:
 * What is acknowledged is found by every search that begins after.
 """
 
+import json
 import logging
 import threading
 import time
@@ -21,12 +22,20 @@ from typing import Final
 from inference.embedder import EmbedderIdentity
 from memory.block import Batch, Filter
 from memory.changes import Changes, changes_after, owned_elsewhere, take_changes
-from memory.errors import InvalidItem, Moved, SnapshotCorrupt, StoreClosed, StoreCorrupt, UnknownItem
+from memory.errors import (
+    InvalidItem,
+    Moved,
+    NotAllowed,
+    SnapshotCorrupt,
+    StoreClosed,
+    StoreCorrupt,
+    UnknownItem,
+)
 from memory.index import Index
 from memory.item import Draft, Item
 from memory.probe import Probe, silent
 from memory.schema import WHOLE, Row, Vectors, check_row, from_half, slot_of, to_half
-from memory.scope import Scope, checked
+from memory.scope import SLOTS, Scope, checked
 from memory.settings import MemorySettings
 from memory.snapshot import newest_snapshot, read_snapshot, write_snapshot
 from memory.store import Store
@@ -82,6 +91,7 @@ class Shard:
         self.index = Index(identity.dimension, self.settings)
         self._items: dict[int, Item] = {}
         self._stale = 0
+        self._elsewhere = frozenset[int]()
         self._corrupt: list[int] = []
         self._advanced = threading.Condition()
         self._tending = threading.Lock()
@@ -94,6 +104,11 @@ class Shard:
         self._snapshot_changes = self.index.changes
         self.writer = Writer(self.store, self.settings, self._apply, clock, probe)
         self.writer.foreign = owned_elsewhere(self.store)
+        self._elsewhere = self.writer.foreign
+        self.following = bool(self.store.meta("following", 0))
+        """True if it takes another shard's changes, and no writes of its own."""
+        self.epoch = int(self.store.meta("epoch", 0))
+        """Grows with each change of leader."""
         self._keeper = threading.Thread(target=self._tend, name="memory-keeper", daemon=True)
         self._keeper.start()
 
@@ -107,7 +122,7 @@ class Shard:
 
     def add(self, drafts: Sequence[Draft], vectors: Vectors, reader: Scope, key: str = "") -> list[Receipt]:
         """Remembers drafts, together or not at all. `vectors`: (n, d), any length but 0."""
-        checked(reader)
+        self._check_leading(reader)
         if len(drafts) > self.settings.batch_items:
             raise InvalidItem(
                 f"{len(drafts):,} items in one call: {self.settings.batch_items:,} at most, write them in parts"
@@ -124,7 +139,7 @@ class Shard:
         self, old: Sequence[int], draft: Draft | None, vector: Vectors | None, reader: Scope, key: str = ""
     ) -> list[Receipt]:
         """Retires items; `draft`, with its `vector` of shape (d,), takes their place."""
-        checked(reader)
+        self._check_leading(reader)
         ready = None
         if draft is not None:
             if vector is None:
@@ -140,7 +155,7 @@ class Shard:
 
     def erase(self, ids: Sequence[int], reader: Scope, *, derived: bool, key: str = "") -> list[Receipt]:
         """Erases items for good; with `derived`, what hangs on them too. A receipt for each that went."""
-        checked(reader)
+        self._check_leading(reader)
         request = ["erase", list(ids), derived]
 
         def work(transaction: Transaction) -> list[Receipt]:
@@ -152,7 +167,7 @@ class Shard:
 
     def erase_scope(self, scope: Scope, reader: Scope) -> list[Receipt]:
         """Erases all that lives in a scope, some at a time, with what was made of it."""
-        checked(reader)
+        self._check_leading(reader)
         receipts: list[Receipt] = []
         while True:
             some = self.writer.wait(
@@ -182,6 +197,8 @@ class Shard:
             self._check_here([scope.slot for scope in scopes])
         seen = checked(reader).seen()
         known = self.store.numbers
+        if scopes is None and self._elsewhere:
+            scopes = [scope for scope in seen if scope.slot not in self._elsewhere]
         return [known[scope] for scope in seen if scope in known and (scopes is None or scope in scopes)]
 
     def search(
@@ -240,6 +257,42 @@ class Shard:
         self.writer.wait(
             lambda transaction: take_changes(transaction, changes, follow=follow), len(changes.rows) + 1
         )
+
+    def set_following(self, *, following: bool, epoch: int) -> None:
+        """Makes it a follower or a leader of an epoch, durably."""
+
+        def work(transaction: Transaction) -> None:
+            transaction.set_meta("following", int(following))
+            transaction.set_meta("epoch", epoch)
+
+        self.writer.wait(work)
+        self.following, self.epoch = following, epoch
+
+    def adopt(self, changes: Changes) -> None:
+        """Takes copies of rows of slots that another shard has."""
+        self.take(changes, follow=False)
+
+    def freeze(self, slots: frozenset[int]) -> None:
+        """Takes no more writes in these slots, from this moment on; they are still read."""
+
+        def work(_: Transaction) -> None:
+            self.writer.foreign |= slots
+
+        self.writer.wait(work)
+
+    def assign(self, slots: frozenset[int]) -> None:
+        """Answers for exactly these slots, durably, and drops what it has of others."""
+        foreign = frozenset(range(SLOTS)) - slots
+
+        def note(transaction: Transaction) -> None:
+            transaction.set_meta("foreign", json.dumps(sorted(foreign)))
+            self.writer.foreign = foreign
+
+        self.writer.wait(note)
+        self._elsewhere = foreign
+        for scope, number in list(self.store.numbers.items()):
+            while scope.slot in foreign and self.writer.wait(_dropping(number)):
+                pass
 
     def scrub(self) -> None:
         """Takes erased words out of the text index's pages, and empties the log, as far as no reader is in the way.
@@ -356,9 +409,14 @@ class Shard:
     def _check_here(self, slots: Sequence[int]) -> None:
         if self._closing.is_set():
             raise StoreClosed(f"the memory in {self.store.folder} was closed: open it again")
-        foreign = self.writer.foreign
+        foreign = self._elsewhere
         if foreign and any(slot in foreign for slot in slots):
             raise Moved(f"what was asked of {self.store.path} lives on another shard now: ask there")
+
+    def _check_leading(self, reader: Scope) -> None:
+        checked(reader)
+        if self.following:
+            raise NotAllowed(f"{self.store.path} follows another shard: write there, or promote this one")
 
     def _embedder(self) -> str:
         return str(asdict(self.identity))
@@ -378,3 +436,7 @@ class Shard:
     def members(self, number: int) -> Batch:
         """What the index has of a scope, by id."""
         return self.index.members(number)
+
+
+def _dropping(number: int) -> Callable[[Transaction], int]:
+    return lambda transaction: transaction.drop_scope(number, _ERASE_AT_ONCE)

@@ -243,6 +243,7 @@ class Transaction:
         vector, retired = row[-1], row[FIXED_COUNT + 1]
         mine = (*fixed, row_crc(fixed, vector), retired, row[FIXED_COUNT + 2], sequence, vector)
         self._write.execute(INSERT, mine)
+        self._write.execute("DELETE FROM erased WHERE id = ?", (row[0],))  # it came back from another shard
         self._write.executemany(
             "INSERT OR IGNORE INTO derivation VALUES(?, ?)",
             [(parent, row[0]) for parent in json.loads(row[14])],
@@ -256,6 +257,11 @@ class Transaction:
         """Notes that a request was answered."""
         row = (self.scope_number(scope), key, digest, answer, sequence)
         self._write.execute("INSERT OR REPLACE INTO request VALUES(?, ?, ?, ?, ?)", row)
+
+    def drop_scope(self, number: int, limit: int) -> int:
+        """Drops up to `limit` items of a scope that another shard has now; gives how many."""
+        rows = self._write.execute("SELECT id FROM item WHERE scope = ? LIMIT ?", (number, limit)).fetchall()
+        return len(self._drop({row[0]: number for row in rows}))
 
     def replace(self, row: Row) -> None:
         """Writes a row again, vector and all, in place of the one with its id; the text index is left alone."""
@@ -362,7 +368,7 @@ class Transaction:
             self.touch()
         for each in doomed:
             self._remove_row(each)
-            self._write.execute("INSERT INTO erased VALUES(?, ?)", (each, self.sequence))
+            self._write.execute("INSERT OR REPLACE INTO erased VALUES(?, ?)", (each, self.sequence))
         return [Receipt(each, self.sequence) for each in doomed]
 
     def _remove_row(self, each: int) -> None:

@@ -67,7 +67,7 @@ class Writer:
         self._broken: MemoryFault | None = None
         self._door = threading.Lock()
         self.foreign: frozenset[int] = frozenset()
-        """Slots that live on other shards."""
+        """Slots in which nothing is written here: they live on another shard, or are about to."""
         self.commits = 0
         self._thread = threading.Thread(target=self._run, name="memory-writer", daemon=True)
         self._thread.start()
