@@ -15,8 +15,9 @@ Rules:
 * A recall gives exactly min(k, items that are seen and pass), each with its score by parts.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -26,10 +27,13 @@ from inference.embedding_cache import CachedEmbedder
 from inference.hashing_embedder import HashingEmbedder
 from memory.audit import Audit, Findings
 from memory.block import Filter
+from memory.consolidation import ConsolidationSettings
 from memory.errors import Behind, InvalidItem, InvalidScope
+from memory.fact import SettlingRules
 from memory.history import believed_rows, family_of, items_of
 from memory.item import Draft, Item, Kind, check_text
 from memory.probe import Probe, silent
+from memory.procedure import Procedure, Step, retrieve
 from memory.ranking import Query, Ranked, RankingSettings
 from memory.reembed import reembed
 from memory.schema import Vectors
@@ -38,7 +42,8 @@ from memory.settings import MemorySettings
 from memory.shard import Recovery, Shard
 from memory.subscription import Subscriptions, Told
 from memory.transaction import Receipt
-from memory.view import Pair, Views, lets_pass, rank_pairs
+from memory.upkeep import Upkeep, keep_up, learn, procedures, report
+from memory.view import Pair, Views, lets_pass, rank_past
 
 _CHANGEABLE: Final = frozenset(
     ("importance", "source", "trust", "speaker", "valid_from", "valid_to", "attributes")
@@ -199,16 +204,20 @@ class Memory:
             raise InvalidItem(f"the correction of item {item_id} changes nothing: give a text or a field")
         draft = draft_of(old, text=old.text if text is None else text, **changes)
         vector = self.embedder.embed([draft.text])[0]
-        return self.shard.supersede([item_id], draft, vector, scope, key)[0]
+        return self.shard.supersede([item_id], checked(scope), (draft, vector), key=key)[0]
 
     def supersede(self, ids: Sequence[int], draft: Draft, *, scope: Scope, key: str = "") -> Receipt:
-        """Puts one new item in the place of several: a summary, or the survivor of duplicates."""
+        """Puts one new item in the place of several: a summary, say."""
         vector = self.embedder.embed([draft.text])[0]
-        return self.shard.supersede(list(ids), draft, vector, scope, key)[0]
+        return self.shard.supersede(list(ids), checked(scope), (draft, vector), key=key)[0]
+
+    def replace(self, ids: Sequence[int], successor: int, *, scope: Scope, key: str = "") -> None:
+        """Puts an item that is believed in the place of others: the survivor of duplicates, or of a contradiction."""
+        self.shard.supersede(list(ids), checked(scope), successor=successor, key=key)
 
     def retire(self, ids: Sequence[int], *, scope: Scope, key: str = "") -> None:
         """Ends the belief in items without a successor; they stay in the past."""
-        self.shard.supersede(list(ids), None, None, scope, key)
+        self.shard.supersede(list(ids), checked(scope), key=key)
 
     def forget(self, item_id: int, *, scope: Scope, key: str = "") -> Receipt:
         """Erases one item: text, vector and words are gone, from the past too. What was made of it stays."""
@@ -235,12 +244,51 @@ class Memory:
         self, when: float, text: str = "", *, scope: Scope, k: int = 10, valid_at: float | None = None
     ) -> list[Ranked]:
         """What was believed at a time, ranked for a question; without one, the latest first."""
-        pairs = believed_rows(self.shard, self.shard.numbers(checked(scope)), when)
+        pairs = self.believed(when, scope=scope)
         pairs = [pair for pair in pairs if lets_pass(Filter(valid_at=valid_at), pair[0])]
-        if text:
-            return rank_pairs(self.query(text, k), pairs, self.ranking)
-        latest = sorted((item for item, _ in pairs), key=lambda item: (-item.recorded_at, item.id))
-        return [Ranked(item, 0.0, {}) for item in latest[:k]]
+        return rank_past(pairs, k, self.query(text, k) if text else None, self.ranking)
+
+    def believed(
+        self, when: float | None = None, *, scope: Scope, within: Sequence[Scope] | None = None
+    ) -> list[Pair]:
+        """All that was believed at a time, or is now, with vectors, in the order of ids scope by scope."""
+        numbers = self.shard.numbers(checked(scope), within)
+        return believed_rows(self.shard, numbers, math.inf if when is None else when)
+
+    def learn_procedure(
+        self,
+        task: str,
+        steps: Sequence[Step],
+        *,
+        scope: Scope,
+        values: Mapping[str, str] | None = None,
+        preconditions: Sequence[str] = (),
+        outcome: str = "",
+    ) -> Receipt:
+        """Keeps a workflow that worked; `values` of its parameters are left open. A known one gets a success."""
+        return learn(self, task, steps, values or {}, scope, preconditions=preconditions, outcome=outcome)
+
+    def report_procedure(self, item_id: int, *, worked: bool, scope: Scope) -> Receipt:
+        """Puts a use on a procedure's record; one that keeps failing is retired."""
+        return report(self, item_id, checked(scope), worked=worked)
+
+    def procedures(self, task: str, *, scope: Scope, k: int = 5) -> list[tuple[Item, Procedure, float]]:
+        """Up to k procedures for a like task that the scope sees, best first, with their scores."""
+        known = procedures(self, checked(scope))
+        best = retrieve(task, [procedure for _, procedure in known], k=k)
+        items = {id(procedure): item for item, procedure in known}
+        return [(items[id(procedure)], procedure, score) for procedure, score in best]
+
+    def consolidate(
+        self,
+        *,
+        scope: Scope,
+        now: float | None = None,
+        settings: ConsolidationSettings | None = None,
+        rules: SettlingRules | None = None,
+    ) -> Upkeep:
+        """Settles contradictions, merges duplicates, summarises, expires what lives in a scope; tells what it did."""
+        return keep_up(self, checked(scope), self._clock() if now is None else now, settings, rules)
 
     def share(self, item_id: int, *, scope: Scope, into: Scope, key: str = "") -> Receipt:
         """Publishes a copy of an item to a scope above. It is derived from the item: purged with it."""

@@ -136,20 +136,26 @@ class Shard:
         return self.writer.wait(work, len(ready)) if ready else []
 
     def supersede(
-        self, old: Sequence[int], draft: Draft | None, vector: Vectors | None, reader: Scope, key: str = ""
+        self,
+        old: Sequence[int],
+        reader: Scope,
+        new: tuple[Draft, Vectors] | None = None,
+        *,
+        successor: int | None = None,
+        key: str = "",
     ) -> list[Receipt]:
-        """Retires items; `draft`, with its `vector` of shape (d,), takes their place."""
+        """Retires items; a new one (its draft and vector (d,)), or the item `successor`, takes their place, or none."""
         self._check_leading(reader)
         ready = None
-        if draft is not None:
-            if vector is None:
-                raise InvalidItem("a draft is written with its vector")
-            half = to_half(checked_vectors(vector[None], 1, self.identity))
-            [ready] = prepare([draft], half)
-        request = ["supersede", list(old), ready and ready.hash]
+        if new is not None:
+            half = to_half(checked_vectors(new[1][None], 1, self.identity))
+            [ready] = prepare([new[0]], half)
+        request = ["supersede", list(old), ready and ready.hash, successor]
 
         def work(transaction: Transaction) -> list[Receipt]:
-            return transaction.once(reader, key, request, lambda: transaction.supersede(old, ready, reader))
+            return transaction.once(
+                reader, key, request, lambda: transaction.supersede(old, ready, reader, successor)
+            )
 
         return self.writer.wait(work, len(old) + 1)
 

@@ -166,10 +166,17 @@ class Transaction:
         self._write.executemany(_INDEX_WORDS, [(new,) for new, added in ids if added])
         return [Receipt(new, self.sequence, not added) for new, added in ids]
 
-    def supersede(self, old: Sequence[int], ready: Prepared | None, reader: Scope) -> list[Receipt]:
-        """Retires items; `ready`, if any, takes their place. Raises `Conflict` if one was retired before."""
-        for each in old:
+    def supersede(
+        self, old: Sequence[int], ready: Prepared | None, reader: Scope, successor: int | None = None
+    ) -> list[Receipt]:
+        """Retires items; `ready`, or the item `successor`, takes their place, or none does.
+
+        Raises `Conflict` if one of them, or the successor, was retired before.
+        """
+        for each in (*old, successor) if successor is not None else old:
             self._check_current(each, reader)
+        if successor in old:
+            raise InvalidItem(f"item {successor} cannot take its own place")
         self.touch()
         for each in old:
             self._write.execute(_FORGET_WORDS, (each,))
@@ -177,11 +184,11 @@ class Transaction:
                 "UPDATE item SET retired_at = ?, sequence = ? WHERE id = ?", (self._now, self.sequence, each)
             )
         receipts = [] if ready is None else self.add([ready], reader)
-        successor = receipts[0].id if receipts else None
+        if receipts:
+            successor = receipts[0].id
         for each in old:
-            if successor is not None:
-                self._write.execute("UPDATE item SET superseded_by = ? WHERE id = ?", (successor, each))
             scope = self._write.execute("SELECT scope FROM item WHERE id = ?", (each,)).fetchone()[0]
+            self._write.execute("UPDATE item SET superseded_by = ? WHERE id = ?", (successor, each))
             self.effect.removed.append((scope, each))
             self.effect.gone.append(each)
         return receipts or [Receipt(each, self.sequence) for each in old]

@@ -139,6 +139,14 @@ def rank_pairs(query: Query, pairs: Sequence[Pair], ranking: RankingSettings) ->
     return ranker.rank(query)
 
 
+def rank_past(pairs: Sequence[Pair], k: int, query: Query | None, ranking: RankingSettings) -> list[Ranked]:
+    """Items of a time past, ranked for a question; without one, the k latest first, unscored."""
+    if query is not None:
+        return rank_pairs(query, pairs, ranking)
+    latest = sorted((item for item, _ in pairs), key=lambda item: (-item.recorded_at, item.id))
+    return [Ranked(item, 0.0, {}) for item in latest[:k]]
+
+
 def lets_pass(filter_: Filter, item: Item) -> bool:
     """True if the item passes."""
     if filter_.kinds is not None and item.kind not in filter_.kinds:
