@@ -15,6 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -122,6 +123,12 @@ class Shard:
 
     def add(self, drafts: Sequence[Draft], vectors: Vectors, reader: Scope, key: str = "") -> list[Receipt]:
         """Remembers drafts, together or not at all. `vectors`: (n, d), any length but 0."""
+        return self.writer.answer(self.begin_add(drafts, vectors, reader, key)) if drafts else []
+
+    def begin_add(
+        self, drafts: Sequence[Draft], vectors: Vectors, reader: Scope, key: str = ""
+    ) -> Future[list[Receipt]]:
+        """As `add`, without waiting: many that are begun share a commit. `Writer.answer` has the receipts."""
         self._check_leading(reader)
         if len(drafts) > self.settings.batch_items:
             raise InvalidItem(
@@ -133,7 +140,7 @@ class Shard:
         def work(transaction: Transaction) -> list[Receipt]:
             return transaction.once(reader, key, request, lambda: transaction.add(ready, reader))
 
-        return self.writer.wait(work, len(ready)) if ready else []
+        return self.writer.submit(work, len(ready))
 
     def supersede(
         self,
@@ -159,14 +166,19 @@ class Shard:
 
         return self.writer.wait(work, len(old) + 1)
 
-    def erase(self, ids: Sequence[int], reader: Scope, *, derived: bool, key: str = "") -> list[Receipt]:
-        """Erases items for good; with `derived`, what hangs on them too. A receipt for each that went."""
+    def erase(
+        self, ids: Sequence[int], reader: Scope, *, derived: bool, key: str = "", owned: bool = False
+    ) -> list[Receipt]:
+        """Erases items for good; with `derived`, what hangs on them too. A receipt for each that went.
+
+        `owned`: they were made of what the reader purges, and the right to that extends to them.
+        """
         self._check_leading(reader)
         request = ["erase", list(ids), derived]
 
         def work(transaction: Transaction) -> list[Receipt]:
             return transaction.once(
-                reader, key, request, lambda: transaction.erase(ids, reader, derived=derived)
+                reader, key, request, lambda: transaction.erase(ids, reader, derived=derived, owned=owned)
             )
 
         return self.writer.wait(work, len(ids))
@@ -249,6 +261,15 @@ class Shard:
         check_row(row, self.identity.dimension, str(self.store.path))
         return self.store.item(row), from_half(row[-1], self.identity.dimension)[0]
 
+    def made_of(self, ids: Sequence[int], reader: Scope) -> list[int]:
+        """Items here that were made of these, of the reader's tenant."""
+        marks = ",".join("?" * len(ids))
+        rows = self.store.rows(
+            f"SELECT child, scope FROM derivation JOIN item ON id = child WHERE parent IN ({marks})",  # noqa: S608 (marks are question marks)
+            ids,
+        )
+        return [row[0] for row in rows if self.store.scopes[row[1]].tenant == reader.tenant]
+
     def wait_for(self, sequence: int, timeout_s: float) -> bool:
         """Waits until searches find that write; False if they do not in time."""
         with self._advanced:
@@ -279,10 +300,12 @@ class Shard:
         self.take(changes, follow=False)
 
     def freeze(self, slots: frozenset[int]) -> None:
-        """Takes no more writes in these slots, from this moment on; they are still read."""
+        """Takes no more writes in these slots, from this moment on, after a new start too; they are still read."""
 
-        def work(_: Transaction) -> None:
-            self.writer.foreign |= slots
+        def work(transaction: Transaction) -> None:
+            frozen = self.writer.foreign | slots
+            transaction.set_meta("foreign", json.dumps(sorted(frozen)))
+            self.writer.foreign = frozen
 
         self.writer.wait(work)
 

@@ -193,11 +193,20 @@ class Transaction:
             self.effect.gone.append(each)
         return receipts or [Receipt(each, self.sequence) for each in old]
 
-    def erase(self, ids: Iterable[int], reader: Scope, *, derived: bool) -> list[Receipt]:
-        """Erases items for good; with `derived` also what was made of them, and their earlier versions."""
+    def erase(
+        self, ids: Iterable[int], reader: Scope, *, derived: bool, owned: bool = False
+    ) -> list[Receipt]:
+        """Erases items for good; with `derived` also what was made of them, and their earlier versions.
+
+        `owned`: they were made of what the reader purges, so it may; of its tenant they must be. Those gone are passed.
+        """
         doomed: dict[int, int] = {}
         waiting: list[int] = []
         for each in ids:
+            if owned:
+                if self._is_of_tenant(each, reader):
+                    waiting.append(each)
+                continue
             scope = self._scope_of(each, reader)
             if not reader.may_erase(scope):
                 raise NotAllowed(
@@ -340,6 +349,11 @@ class Transaction:
         if scope is None or not reader.sees(scope):
             raise UnknownItem(f"no item {each!r} is seen from {reader.path}: nothing was changed")
         return scope
+
+    def _is_of_tenant(self, each: int, reader: Scope) -> bool:
+        row = self._write.execute("SELECT scope FROM item WHERE id = ?", (each,)).fetchone()
+        scope = None if row is None else self._store.scopes.get(row[0])
+        return scope is not None and scope.tenant == reader.tenant
 
     def _check_here(self, slot: int) -> None:
         if slot in self._foreign:

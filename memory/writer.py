@@ -90,7 +90,10 @@ class Writer:
 
     def wait(self, work: Callable[[Transaction], T], rows: int = 1) -> T:
         """Does a write and gives its answer."""
-        future = self.submit(work, rows)
+        return self.answer(self.submit(work, rows))
+
+    def answer(self, future: Future[T]) -> T:
+        """Waits for a write that was queued. Raises what it came to, or `WriteUncertain` if it takes too long."""
         try:
             return future.result(self._settings.write_timeout_s)
         except TimeoutError:

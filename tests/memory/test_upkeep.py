@@ -25,7 +25,9 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
         yield made
 
 
-def lives_in(memory: Memory, place: str, since: float | None = None, trust: float = 0.5, source: str = "x") -> int:
+def lives_in(
+    memory: Memory, place: str, since: float | None = None, trust: float = 0.5, source: str = "x"
+) -> int:
     """Remembers a fact about Ann."""
     return memory.remember(
         f"Ann lives in {place}", scope=HERE, kind=Kind.FACT, valid_from=since, trust=trust, source=source,
@@ -38,8 +40,12 @@ def test_a_newer_fact_closes_the_older_which_still_held_before(memory: Memory) -
     oslo = lives_in(memory, "Oslo", since=990 * DAY_S)
     [settlement] = memory.consolidate(scope=HERE).settled
     assert (settlement.kept.id, settlement.rule) == (oslo, "recency")
-    assert [f.item.text for f in memory.recall("Ann lives", scope=HERE, valid_at=985 * DAY_S)] == ["Ann lives in Rome"]
-    assert [f.item.text for f in memory.recall("Ann lives", scope=HERE, valid_at=995 * DAY_S)] == ["Ann lives in Oslo"]
+    assert [f.item.text for f in memory.recall("Ann lives", scope=HERE, valid_at=985 * DAY_S)] == [
+        "Ann lives in Rome"
+    ]
+    assert [f.item.text for f in memory.recall("Ann lives", scope=HERE, valid_at=995 * DAY_S)] == [
+        "Ann lives in Oslo"
+    ]
     assert memory.consolidate(scope=HERE).settled == ()
 
 
