@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from memory.item import Kind
 from memory.schema import Ids, Vectors
 
-KINDS: Final = {kind: number for number, kind in enumerate(Kind)}
+KINDS: Final = {str(kind): number for number, kind in enumerate(Kind)}
 _GROWTH: Final = 1.25
 _FIRST: Final = 8
 _DEAD_AT_LEAST: Final = 64
@@ -69,7 +69,7 @@ def passes(
     """Which rows pass."""
     mask = np.ones(len(kinds), np.bool_)
     if filter_.kinds is not None:
-        mask &= np.isin(kinds, [KINDS[kind] for kind in filter_.kinds])
+        mask &= np.isin(kinds, [KINDS[str(kind)] for kind in filter_.kinds])
     if filter_.valid_at is not None:
         mask &= (valid_from <= filter_.valid_at) & (filter_.valid_at < valid_to)
     return mask

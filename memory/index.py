@@ -18,7 +18,6 @@ import numpy as np
 
 from memory.block import KINDS, Batch, Block, Filter, Found, best
 from memory.graph import Graph
-from memory.item import Kind
 from memory.schema import Row, Vectors, from_half
 from memory.settings import MemorySettings
 from memory.transaction import Effect
@@ -26,6 +25,7 @@ from memory.transaction import Effect
 _TAIL_SHARE = 4
 _DEAD_SHARE = 3
 _SMALLEST_REBUILD = 1000
+_NO_KIND = 255
 _local = threading.local()
 
 
@@ -244,7 +244,7 @@ def batch_of(rows: Sequence[Row], dimension: int) -> Batch:
     return Batch(
         np.array([row[0] for row in rows], np.int64),
         from_half(b"".join([row[-1] for row in rows]), dimension),
-        np.array([KINDS[Kind(row[2])] for row in rows], np.uint8),
+        np.array([KINDS.get(row[2], _NO_KIND) for row in rows], np.uint8),
         np.array([-infinity if row[10] is None else row[10] for row in rows], np.float64),
         np.array([infinity if row[11] is None else row[11] for row in rows], np.float64),
     )

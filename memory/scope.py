@@ -58,14 +58,12 @@ class Scope:
     @property
     def path(self) -> str:
         """The scope as text, `tenant=a/swarm=b`; names are percent-encoded. `parse` reads it."""
-        return "/".join(
-            f"{level}={quote(name, safe='')}" for level in LEVELS if (name := getattr(self, level))
-        )
+        return _path(self)
 
     @property
     def slot(self) -> int:
         """The slot that the scope falls into: 0 to `SLOTS` - 1, the same on every machine."""
-        return int.from_bytes(blake2b(self.path.encode(), digest_size=4).digest(), "little") % SLOTS
+        return _slot(self)
 
     @staticmethod
     def parse(text: str) -> "Scope":
@@ -107,6 +105,16 @@ def checked(scope: object) -> Scope:
         f"{scope!r} is no scope: give Scope(tenant=...), or Scope.parse of a text, {_EXAMPLE}. "
         "Without one nothing is seen."
     )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _path(scope: Scope) -> str:
+    return "/".join(f"{level}={quote(name, safe='')}" for level in LEVELS if (name := getattr(scope, level)))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _slot(scope: Scope) -> int:
+    return int.from_bytes(blake2b(_path(scope).encode(), digest_size=4).digest(), "little") % SLOTS
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -29,11 +29,12 @@ from memory.scope import Scope
 from memory.store import Store
 
 _REQUESTS_KEPT: Final = 1_000_000
-_INDEX_WORDS: Final = "INSERT INTO words(rowid, text, scope) SELECT id, text, scope FROM item WHERE id = ?"
+_INDEX_WORDS: Final = "INSERT INTO words(rowid, text, scope) VALUES(?, ?, ?)"
 _FORGET_WORDS: Final = (
     "INSERT INTO words(words, rowid, text, scope) SELECT 'delete', id, text, scope FROM item "
     "WHERE id = ? AND retired_at IS NULL"
 )
+_INSERT_NEW: Final = f"{INSERT} ON CONFLICT(scope, hash) WHERE retired_at IS NULL DO NOTHING"
 _KEY_CHARACTERS: Final = 200
 _PURGED_AT_ONCE: Final = 100_000
 
@@ -162,8 +163,9 @@ class Transaction:
                 )
             for parent in ready.draft.derived_from:
                 self._check_parent(parent, reader)
+        first = len(self.effect.added)
         ids = [self._insert(ready) for ready in prepared]
-        self._write.executemany(_INDEX_WORDS, [(new,) for new, added in ids if added])
+        self._write.executemany(_INDEX_WORDS, [(row[0], row[3], row[1]) for row in self.effect.added[first:]])
         return [Receipt(new, self.sequence, not added) for new, added in ids]
 
     def supersede(
@@ -265,7 +267,7 @@ class Transaction:
             [(parent, row[0]) for parent in json.loads(row[14])],
         )
         if retired is None:
-            self._write.execute(_INDEX_WORDS, (row[0],))
+            self._write.execute(_INDEX_WORDS, (row[0], row[3], number))
             self.effect.added.append(mine)
         self.effect.gone.append(row[0])
 
@@ -322,11 +324,7 @@ class Transaction:
     def _insert(self, ready: Prepared) -> tuple[int, bool]:
         draft = ready.draft
         number = self.scope_number(draft.scope)
-        known = self._write.execute(
-            "SELECT id FROM item WHERE scope = ? AND hash = ? AND retired_at IS NULL", (number, ready.hash)
-        ).fetchone()
-        if known is not None:
-            return known[0], False
+        before = (self._fresh, self.sequence, self._counter, self._now)
         self.touch()
         self._counter += 1
         new = item_id(self._counter, draft.scope.slot)
@@ -336,7 +334,13 @@ class Transaction:
             ready.attributes, ready.parents, ready.hash,
         )  # fmt: skip
         row = (*fixed, row_crc(fixed, ready.vector), None, None, self.sequence, ready.vector)
-        self._write.execute(INSERT, row)
+        if self._write.execute(_INSERT_NEW, row).rowcount == 0:
+            self._fresh, self.sequence, self._counter, self._now = before
+            known = self._write.execute(
+                "SELECT id FROM item WHERE scope = ? AND hash = ? AND retired_at IS NULL",
+                (number, ready.hash),
+            ).fetchone()
+            return known[0], False
         for parent in draft.derived_from:
             self._write.execute("INSERT OR IGNORE INTO derivation VALUES(?, ?)", (parent, new))
         self.effect.added.append(row)

@@ -75,6 +75,7 @@ class Writer:
     def submit(self, work: Callable[[Transaction], T], rows: int = 1) -> Future[T]:
         """Queues a write. The future has its answer once it is durable and in the index."""
         write = _Write(work, rows)
+        write.future.set_running_or_notify_cancel()  # who no longer waits does not undo it
         with self._door:
             if self._stopped is not None:
                 raise type(self._stopped)(str(self._stopped))
@@ -85,7 +86,6 @@ class Writer:
                     f"{self._settings.queue_writes:,} writes wait for {self._store.path}: ask again later, or write in "
                     "batches"
                 ) from None
-        write.future.set_running_or_notify_cancel()  # who no longer waits does not undo it
         return write.future
 
     def wait(self, work: Callable[[Transaction], T], rows: int = 1) -> T:
