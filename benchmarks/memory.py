@@ -1,8 +1,8 @@
 """A memory measured: durable writes, scoped and large searches, bulk writing, batching over Ray, recovery from a kill.
 
 Every figure is taken on a real folder with every write synchronised, on the file system of the temporary folder (choose
-another by TMPDIR). The disk's own fsync is measured beside, so that figures of different disks can be compared. Exactness
-is measured against a sort of everything.
+another by TMPDIR). The disk's own fsync is measured beside, so that figures of different disks can be compared.
+Exactness is measured against a sort of everything.
 """
 
 import asyncio
@@ -36,9 +36,24 @@ _SCOPES = 200
 _SCOPED_ITEMS = 20_000
 _K = 10
 _SELECTIVITIES = (10, 100, 1_000, 5_000, 20_000)
-_WORDS = (
-    ["harbour", "dock", "ship", "rope", "tide", "crane", "north", "south", "bidder", "price", "euro", "contract", "late", "early", "red", "blue"]
-)
+_WORDS = [
+    "harbour",
+    "dock",
+    "ship",
+    "rope",
+    "tide",
+    "crane",
+    "north",
+    "south",
+    "bidder",
+    "price",
+    "euro",
+    "contract",
+    "late",
+    "early",
+    "red",
+    "blue",
+]
 
 
 class Given:
@@ -100,7 +115,8 @@ def scoped(folder: Path, source: Clumps) -> dict[str, float]:
         bare = sync_ms(folder)
     return {
         "scoped_query_p50_ms": median(times), "durable_add_p50_ms": add, "durable_delete_p50_ms": delete,
-        "fsync_p50_ms": bare, "add_to_fsync_ratio": rounded(add / bare), "delete_to_fsync_ratio": rounded(delete / bare),
+        "fsync_p50_ms": bare,
+        "add_to_fsync_ratio": rounded(add / bare), "delete_to_fsync_ratio": rounded(delete / bare),
     }  # fmt: skip
 
 
@@ -180,7 +196,7 @@ def bulk(folder: Path, items: int) -> float:
         threads = [
             threading.Thread(
                 target=lambda mine=mine: [memory.remember_all(each, scope=scope) for each in mine]
-            )  # type: ignore[misc]  # bound at once
+            )
             for mine in (batches[0::2], batches[1::2])
         ]
         for thread in threads:
@@ -248,14 +264,15 @@ def measure(items: int, *, ray: bool, peers: bool) -> Outcome:
     """Runs the benchmark."""
     source = Clumps(0)
     notes = [
-        f"384 dimensions, k = {_K}. scoped: {_SCOPED_ITEMS:,} items in {_SCOPES} scopes. large: {items:,} items in one.",
+        f"384 dimensions, k = {_K}. scoped: {_SCOPED_ITEMS:,} items in {_SCOPES} scopes; large: {items:,} in one.",
         f"recall: against a sort of everything; scoped at {', '.join(f'{size:,}' for size in _SELECTIVITIES)} members.",
     ]
     with tempfile.TemporaryDirectory(prefix="rayswarm-bench-") as name:
         folder = Path(name)
+        grown = large(folder, source, items)  # first: the size of the process is then that of the memory
         figures = scoped(folder, source)
         figures["scoped_recall"] = exactness(folder, source)
-        figures |= large(folder, source, items)
+        figures |= grown
         figures["memories_per_second"] = bulk(folder, min(items, 40_000))
         figures |= recovery(folder, items)
         if ray:

@@ -1,7 +1,7 @@
 """Vectors for measuring a memory, made from a seed as they are needed, and what the right answers are.
 
-Vectors are unit, on a surface of few dimensions with some noise and in clumps, as embeddings of texts are: uniform ones in
-384 dimensions would be all equally far from one another, and no index, and no memory, could tell them apart.
+Vectors are unit, on a surface of few dimensions with some noise and in clumps, as embeddings of texts are: uniform ones
+in 384 dimensions would be all about equally far from one another, and no index could tell them apart.
 """
 
 from collections.abc import Iterator

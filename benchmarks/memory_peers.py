@@ -1,9 +1,9 @@
 """The scoped workload of the memory benchmark on other stores and indexes, where they are installed.
 
-The same vectors in the same scopes, asked the same questions: query, and where a store is durable, single adds and deletes
-as it makes them durable. chromadb, lancedb and qdrant-client run in this process on a folder; mem0 is measured by its
-FAISS store, the part that would be replaced. hnswlib and usearch are indexes and no stores: hnswlib filters while it
-searches, usearch, which cannot, afterwards. None is a dependency. Their modules are imported when they are found.
+The same vectors in the same scopes, asked the same questions: query, and where a store is durable, single adds and
+deletes as it makes them durable. chromadb, lancedb and qdrant-client run in this process on a folder; mem0 is measured
+by its FAISS store, the part that would be replaced. hnswlib and usearch are indexes and no stores: hnswlib filters
+while it searches, usearch, which cannot, afterwards. None is a dependency. Their modules are imported when found.
 
 `recall`: the share of the true ten nearest of the scope that came back.
 """
@@ -101,7 +101,7 @@ class Lance:
     def query(self, vector: Vectors, scope: int) -> list[int]:
         """The nearest."""
         asked = self._table.search(vector).distance_type("dot").where(f"scope = {scope}", prefilter=True)
-        return [row["id"] for row in asked.select(["id"]).limit(_K).to_list()]
+        return [row["id"] for row in asked.select(["id", "_distance"]).limit(_K).to_list()]
 
     def add(self, item: int, scope: int, vector: Vectors) -> None:
         """Adds one."""

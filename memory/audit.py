@@ -4,8 +4,8 @@ Rules:
 * Everything is compared with the rows: the vector index member by member and vector by vector, the text index by
   SQLite's own check.
 * A row whose checksum differs is mended if its text, embedded again, gives the vector that the checksum was made of:
-  then only the vector was bad, and that is certain. Otherwise the row is written to `aside.jsonl` and taken out, so that
-  nothing that may be false is recalled, and nothing is thrown away.
+  then only the vector was bad, and that is certain. Otherwise the row is written to `aside.jsonl` and taken out, so
+  that nothing that may be false is recalled, and nothing is thrown away.
 """
 
 import json

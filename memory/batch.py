@@ -1,8 +1,9 @@
 """Many calls in one: requests that come while others are under way wait, and leave together.
 
 Rules:
-* A request that comes when little is under way leaves at once, with what came in the same turn of the loop; nobody waits
-  for company. While `in_flight` batches are away, the next one gathers: batches grow with the load, as in group commit.
+* A request that comes when little is under way leaves at once, with what came in the same turn of the loop; nobody
+  waits for company. While `in_flight` batches are away, the next one gathers: batches grow with the load, as in group
+  commit.
 * A batch has at most `most` requests; more than `waiting` waiting ones are refused (`Overloaded`).
 * Each request has its own answer or its own error.
 """

@@ -23,6 +23,7 @@ from memory.store import Store
 from memory.transaction import Transaction
 
 PAGE_ROWS: Final = 5_000
+_CHANGED: Final = f"SELECT {WHOLE} FROM item WHERE sequence > ? AND sequence <= ? ORDER BY sequence, id"  # noqa: S608 (constant columns)
 _SEQUENCE: Final = FIXED_COUNT + 3
 
 
@@ -57,10 +58,7 @@ def changes_after(
         last = int(meta["sequence"])
         upto = _cut(connection, after, last, limit)
         within = (after, upto)
-        rows = connection.execute(
-            f"SELECT {WHOLE} FROM item WHERE sequence > ? AND sequence <= ? ORDER BY sequence, id",
-            within,
-        ).fetchall()
+        rows = connection.execute(_CHANGED, within).fetchall()
         erased = connection.execute(
             "SELECT id, sequence FROM erased WHERE sequence > ? AND sequence <= ? ORDER BY sequence, id",
             within,

@@ -1,7 +1,7 @@
 """Followers: shards that take another's changes, and may take its place.
 
 Rules:
-* The leader ships what a follower lacks (`memory/changes.py`), in order, as soon as it is committed, one page at a time;
+* The leader ships what a follower lacks (`memory/changes.py`), in order, as soon as it is committed, page by page;
   what arrives twice changes nothing. A follower that is away is caught up when it is back.
 * A write is acknowledged when it is durable here. Who wants more waits for `confirm`: then as many followers as were
   asked for have it durable too, or `NotReplicated` says that it is not known.

@@ -11,6 +11,8 @@ from memory.item import Item
 from memory.schema import READ, WHOLE, Vectors
 from memory.shard import Shard
 
+_PREDECESSORS: Final = f"SELECT {READ} FROM item WHERE superseded_by = ? ORDER BY id"  # noqa: S608 (constant columns)
+_CHILDREN: Final = f"SELECT {READ} FROM item JOIN derivation ON id = child WHERE parent = ? ORDER BY id"  # noqa: S608 (constant columns)
 _PAGE: Final = 500
 _VERSIONS: Final = 1000
 
@@ -52,7 +54,7 @@ def family_of(shard: Shard, item: Item) -> tuple[list[Item], list[Item]]:
     with shard.store.reading() as connection:
         while waiting and len(before) < _VERSIONS:
             rows = connection.execute(
-                f"SELECT {READ} FROM item WHERE superseded_by = ? ORDER BY id",
+                _PREDECESSORS,
                 (waiting.pop(),),
             ).fetchall()
             before += [shard.store.item(row) for row in rows]
@@ -66,7 +68,7 @@ def family_of(shard: Shard, item: Item) -> tuple[list[Item], list[Item]]:
             after.append(shard.store.item(row))
             successor = after[-1].superseded_by
         children = connection.execute(
-            f"SELECT {READ} FROM item JOIN derivation ON id = child WHERE parent = ? ORDER BY id",
+            _CHILDREN,
             (item.id,),
         ).fetchall()
         made = [shard.store.item(row) for row in children]

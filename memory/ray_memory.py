@@ -52,7 +52,7 @@ class MemoryDirectory:
         self._table = Table(Path(folder), len(shards))
         self._shards = list(shards)
         self._followers = list(followers)
-        """Held, not used: an actor that nobody holds is ended, and a leader that is restarted holds nothing meanwhile."""
+        """Held, not used: an actor that nobody holds is ended, and a leader that is restarting holds nothing."""
         self._ranking = ranking or RankingSettings()
         self._moving = threading.Lock()
         # What a move left half done is put right: each shard answers for what the table gives it.
@@ -109,7 +109,8 @@ def start_memory(
     """
     remote: Any = ray.remote(MemoryActor)  # its stubs take every method for a plain function
     options = {
-        "num_cpus": num_cpus, "max_concurrency": _CALLS_AT_ONCE, "max_restarts": _RESTARTS, "max_task_retries": _RESTARTS,
+        "num_cpus": num_cpus, "max_concurrency": _CALLS_AT_ONCE,
+        "max_restarts": _RESTARTS, "max_task_retries": _RESTARTS,
     }  # fmt: skip
     handles: list[Any] = []
     held: list[Any] = []

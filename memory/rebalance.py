@@ -6,12 +6,11 @@
     4. commit    the table of who has which slot is replaced, durably: this is the moment of the move
     5. assign    the target answers for the slots, the source drops them
 
-A crash before 4 leaves the source as owner, after 4 the target: who starts again gives each shard the slots of the table
-(`assign`), and copies that nobody owns are dropped. So no write is lost, and none is in two places to be found.
+A crash before 4 leaves the source as owner, after 4 the target: who starts again gives each shard the slots of the
+table (`assign`), and copies that nobody owns are dropped. So no write is lost, and none is in two places to be found.
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -55,7 +54,7 @@ class Table:
             self.owners = self._read()
             if max(self.owners) >= shards:
                 raise InvalidItem(
-                    f"{self._path} speaks of {max(self.owners) + 1} shards, and {shards} were asked for: give at least so many"
+                    f"{self._path} speaks of {max(self.owners) + 1} shards, and {shards} were asked for: start as many"
                 )
         else:
             self._write([slot * shards // SLOTS for slot in range(SLOTS)])
@@ -81,7 +80,7 @@ class Table:
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps(owners), encoding="utf-8")
         sync_file(new)
-        os.replace(new, self._path)
+        new.replace(self._path)
         sync_folder(self._path.parent)
         self.owners = owners
 

@@ -2,7 +2,7 @@
 
 Rules:
 * Whole or not at all: a crash leaves the old vectors and the old identity.
-* Texts, ids and times stay. Snapshots of the old vectors go first: were they left, a crash could pair them with the new.
+* Texts, ids and times stay. Snapshots of the old vectors go; one that came back would be refused by its identity.
 """
 
 from pathlib import Path

@@ -3,8 +3,8 @@
 Rules:
 * A subscriber is told only of what it sees, by the same rule as in a recall, and only of what is durable.
 * It is told after the write was acknowledged, in a thread of its own: a slow subscriber never slows a writer. If it
-  falls behind by more than `_WAITING` commits the oldest are let go, and counted: a subscription wakes, the store is the
-  truth.
+  falls behind by more than `_WAITING` commits the oldest are let go, and counted: a subscription wakes, the store
+  is the truth.
 * It is told of an item once. A subscriber that raises is logged, and told of the next one all the same.
 """
 

@@ -10,7 +10,7 @@ _UNIT = 1e-3
 
 
 def checked_vectors(vectors: object, count: int, identity: EmbedderIdentity) -> Vectors:
-    """Vectors of shape (count, d), single precision, each of length 1. Raises `InvalidItem`, and says which is wrong."""
+    """Vectors of shape (count, d), single precision, of length 1. Raises `InvalidItem`, and says which is wrong."""
     array = np.asarray(vectors, np.float32)
     if array.shape != (count, identity.dimension):
         raise InvalidItem(

@@ -33,6 +33,8 @@ class _View:
 
     def __init__(self, dimension: int, ranking: RankingSettings) -> None:
         self.lock = threading.Lock()
+        self.size = 0
+        """Items that it was to hold when it was last asked."""
         self._dimension = dimension
         self._ranking = ranking
         self._begin()
@@ -75,6 +77,7 @@ class Views:
         self._shard = shard
         self._ranking = ranking
         self._views: OrderedDict[tuple[int, ...], _View] = OrderedDict()
+        self._held = 0
         self._lock = threading.Lock()
 
     def recall(
@@ -89,7 +92,7 @@ class Views:
         size = sum(self._shard.index.size(number) for number in numbers)
         if size > self._shard.settings.candidates:
             return rank_pairs(query, self.candidates(query, reader, filter_, scopes), self._ranking)
-        view = self._view(tuple(numbers))
+        view = self._view(tuple(numbers), size)
         with view.lock:
             view.refresh(self._shard, numbers)
             eligible = None
@@ -117,17 +120,17 @@ class Views:
             pair for pair in pairs if pair[0].current and (filter_ is None or lets_pass(filter_, pair[0]))
         ]
 
-    def _view(self, numbers: tuple[int, ...]) -> _View:
+    def _view(self, numbers: tuple[int, ...], size: int) -> _View:
+        """The view of some scopes, about to hold `size` items; others go for it."""
         with self._lock:
             view = self._views.get(numbers)
             if view is None:
                 view = self._views[numbers] = _View(self._shard.identity.dimension, self._ranking)
             self._views.move_to_end(numbers)
-            while (
-                len(self._views) > 1
-                and sum(len(each.items) for each in self._views.values()) > self._shard.settings.text_items
-            ):
-                self._views.popitem(last=False)
+            self._held += size - view.size
+            view.size = size
+            while self._held > self._shard.settings.text_items and len(self._views) > 1:
+                self._held -= self._views.popitem(last=False)[1].size
             return view
 
 

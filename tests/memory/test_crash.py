@@ -1,4 +1,4 @@
-"""Kills with SIGKILL at every named point: nothing acknowledged is lost, nothing deleted is back, index equals store."""
+"""SIGKILL at every named point: nothing acknowledged is lost, nothing deleted is back, the index equals the store."""
 
 from pathlib import Path
 

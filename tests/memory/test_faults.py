@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +57,14 @@ def test_a_full_store_refuses_the_write_keeps_all_and_reads_on(tmp_path: Path) -
     settings = MemorySettings(max_bytes=400_000)
     with Memory.open(tmp_path, TinyEmbedder(), settings=settings) as memory:
         kept: list[int] = []
-        with pytest.raises(StoreFull, match="Make room") as caught:
+
+        def fill() -> None:
             for number in range(10_000):
-                kept.append(memory.remember(f"{number} " + "x" * 2000, scope=HERE).id)
+                receipt = memory.remember(f"{number} " + "x" * 2000, scope=HERE)
+                kept.append(receipt.id)
+
+        with pytest.raises(StoreFull, match="Make room") as caught:
+            fill()
         assert caught.value.definite
         assert len(kept) > 20
         assert len(memory.recall("x", scope=HERE, k=10_000)) == len(kept)
@@ -317,8 +323,6 @@ def test_a_commit_that_fails_ends_the_writer_and_reading_goes_on(tmp_path: Path)
 
 
 def test_more_writes_than_may_wait_are_refused(tmp_path: Path) -> None:
-    import threading
-
     held, go = threading.Event(), threading.Event()
 
     def probe(point: str) -> None:

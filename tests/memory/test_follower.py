@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from memory.changes import Changes
-from memory.errors import Behind, Conflict, NotAllowed, NotReplicated, StoreCorrupt, UnknownItem
+from memory.changes import Changes, changes_after
+from memory.errors import Behind, NotAllowed, NotReplicated, StoreCorrupt, UnknownItem
 from memory.follower import Follower, Replication
 from memory.item import Draft
 from memory.memory import Memory
@@ -110,8 +110,6 @@ def test_a_follower_that_was_away_is_caught_up(tmp_path: Path) -> None:
 
 
 def test_pages_taken_twice_or_in_the_wrong_order_change_nothing(tmp_path: Path) -> None:
-    from memory.changes import changes_after
-
     with (
         Memory.open(tmp_path / "a", TinyEmbedder()) as leader,
         Memory.open(tmp_path / "b", TinyEmbedder()) as copy,

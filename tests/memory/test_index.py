@@ -1,7 +1,6 @@
 """The vector index: exact, never short, never another scope's, with writers at work."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import faiss
@@ -69,13 +68,13 @@ def test_among_equal_scores_the_smaller_id_comes_first() -> None:
 
 
 @pytest.fixture(scope="module")
-def graph() -> Iterator[tuple[Graph, Vectors]]:
+def graph() -> tuple[Graph, Vectors]:
     """A graph of 3,000 members; every hundredth of kind 1, every second of kind 2."""
     vectors = random_vectors(np.random.default_rng(2), 3000, DIMENSION)
     made = Graph(DIMENSION, ef=128)
     kinds = [1 if each % 100 == 0 else 2 if each % 2 == 0 else 0 for each in range(3000)]
     made.add(batch_of(list(range(3000)), vectors, kinds))
-    yield made, vectors
+    return made, vectors
 
 
 @pytest.mark.parametrize("kind", [Kind.EPISODE, Kind.FACT, Kind.PROCEDURE])

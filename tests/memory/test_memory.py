@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from memory.errors import Conflict, InvalidItem, InvalidScope, NotAllowed, UnknownItem
+from memory.errors import Conflict, InvalidItem, InvalidScope, NotAllowed, StoreClosed, UnknownItem
 from memory.item import Draft, Kind
 from memory.memory import Memory
 from memory.scope import Scope
@@ -258,8 +258,6 @@ def test_a_memory_that_was_closed_says_so(tmp_path: Path) -> None:
     memory = Memory.open(tmp_path, TinyEmbedder())
     memory.close()
     memory.close()
-    from memory.errors import StoreClosed
-
     for call in (lambda: memory.remember("x", scope=ANN), lambda: memory.get(1, scope=ANN)):
         with pytest.raises(StoreClosed):
             call()

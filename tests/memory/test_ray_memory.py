@@ -3,7 +3,6 @@
 import asyncio
 import pickle
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,6 +153,22 @@ def test_an_actor_that_was_killed_comes_back_with_all_it_acknowledged(started: R
             found = await memory.seat(scope).recall("kept", k=1000, within=[scope])
             texts = [each.item.text for each in found if each.item.text.startswith("kept")]
             assert sorted(texts) == ["kept 0", "kept 1", "kept 2"]
+
+    asyncio.run(run())
+
+
+def test_a_directory_that_was_killed_comes_back_with_its_table(started: RayMemory) -> None:
+    async def run() -> None:
+        memory = fresh(started)
+        await memory.seat(AGENTS[3]).remember("before the directory died")
+        await memory.move([AGENTS[3]], 1)
+        ray.kill(memory._directory, no_restart=False)
+        again = fresh(started)
+        found = await again.seat(AGENTS[3]).recall("directory died", k=1)
+        assert found[0].item.text == "before the directory died"
+        assert again._owners[AGENTS[3].slot] == 1
+        await again.move([AGENTS[3]], 0)
+        assert (await again.seat(AGENTS[3]).recall("directory died", k=1))[0].item == found[0].item
 
     asyncio.run(run())
 

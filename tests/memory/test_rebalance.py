@@ -1,4 +1,4 @@
-"""Moving scopes between shards while they are used: no write is lost, none is found twice, whenever it is broken off."""
+"""Moving scopes between shards in use: no write is lost and none found twice, wherever the move breaks off."""
 
 import threading
 from pathlib import Path
