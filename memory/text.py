@@ -105,6 +105,25 @@ def stem(word: str) -> str:
     return word[:-1] + "i" if len(word) > 3 and word[-1] == "y" else word
 
 
+def name_words(name: str) -> frozenset[str]:
+    """The words by which somebody is named, in lower case: all but stop words, where there are others ("the clerk")."""
+    found = words(name)
+    return frozenset(word for word in found if word not in STOP_WORDS) or frozenset(found)
+
+
+def names_in(question: str) -> frozenset[str]:
+    """The words of a question that may name somebody, in lower case.
+
+    A stop word does (Will) only within the question and with a capital; any other however it is written.
+    """
+    written = _WORD.findall(_CLITIC.sub("", question))
+    return frozenset(
+        word.lower()
+        for place, word in enumerate(written)
+        if word.lower() not in STOP_WORDS or (place > 0 and word[0].isupper() and len(word) > 1)
+    )
+
+
 def split_speaker(text: str) -> tuple[str, str]:
     """(speaker, what is said) of a text `Speaker: what is said`; ("", text) for any other."""
     found = _SPEAKER.match(text)

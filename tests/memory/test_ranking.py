@@ -61,6 +61,19 @@ def test_a_name_chooses_the_speaker_and_is_no_term() -> None:
     assert ids(ask(ranker(named), "Where did Ada sail?"))[0] == 2
 
 
+def test_names_that_are_words_or_share_a_part_are_told_apart() -> None:
+    items = [
+        turn(1, "I painted the boat", "Will"), turn(2, "I painted the boat", "bidder/1"),
+        turn(3, "I painted the boat", "bidder/2"), turn(4, "I painted the boat", "the clerk"),
+    ]  # fmt: skip
+    made = ranker(items, only(speaker=1.0, lexical=0.1))
+    assert ids(ask(made, "What will bidder/2 paint?", k=1)) == [3]
+    assert ids(ask(made, "What did Will paint?", k=1)) == [1]
+    assert sorted(ids(ask(made, "What did a bidder paint?", k=2))) == [2, 3]
+    assert ids(ask(made, "What did THE CLERK paint?", k=1)) == [4]
+    assert "speaker" not in ask(made, "Will it rain? Is the boat painted?")[0].parts
+
+
 def test_an_answer_is_found_by_the_question_before_it() -> None:
     window = replace(only(window=1.0), expansion=None)
     found = ask(ranker(TALK, window), "the name of the puppy")
