@@ -26,6 +26,9 @@ class Agent:
     card: ClassVar[AgentCard | None] = None
     """What agents of this class offer; `Context.find` looks here."""
 
+    transient: ClassVar[frozenset[str]] = frozenset()
+    """Attributes that are no state: no checkpoint has them, and the agent makes them anew when they are missing."""
+
     async def on_start(self, context: "Context") -> None:
         """Runs once, before the first message."""
 

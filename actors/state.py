@@ -89,9 +89,16 @@ def decode_state(data: bytes) -> Any:
 
 
 def capture(agent: object) -> bytes:
-    """All attributes of `agent`, slots too, as bytes. Raises `InvalidContent` for what cannot be encoded."""
+    """All attributes of `agent`, slots too, as bytes; but for its class's `transient` ones.
+
+    Raises `InvalidContent` for what cannot be encoded.
+    """
+    attributes = attributes_of(agent)
+    transient = getattr(agent, "transient", None)
+    if transient:
+        attributes = {name: value for name, value in attributes.items() if name not in transient}
     try:
-        return encode_state(attributes_of(agent))
+        return encode_state(attributes)
     except InvalidContent as error:
         raise InvalidContent(f"{type(agent).__qualname__}: {error}") from None
 

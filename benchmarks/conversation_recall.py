@@ -79,19 +79,19 @@ def recall(talk: Conversation, embedder: Embedder, settings: RankingSettings) ->
     return 100 * float(np.mean(turns)), 100 * float(np.mean(sessions))
 
 
-def measure(conversations: int) -> Outcome:
+def measure(conversations: int, kinds: Sequence[str] = KINDS) -> Outcome:
     """Runs the benchmark on that many conversations of each kind and split."""
     figures: dict[str, float] = {}
     tables = []
     for split in SPLITS:
-        table = Table("ranking", *KINDS, title=f"{split}: recall at {K} of turns / sessions, %")
+        table = Table("ranking", *kinds, title=f"{split}: recall at {K} of turns / sessions, %")
         talks = {
-            kind: [conversation(split, kind, seed) for seed in range(1, conversations + 1)] for kind in KINDS
+            kind: [conversation(split, kind, seed) for seed in range(1, conversations + 1)] for kind in kinds
         }
         for name, (settings, meaning) in VARIANTS.items():
             embedder = HashingEmbedder(HashingSettings(meaning=meaning))
-            found = {kind: [recall(talk, embedder, settings) for talk in talks[kind]] for kind in KINDS}
-            table.add_row(name, *(_cell(found[kind]) for kind in KINDS))
+            found = {kind: [recall(talk, embedder, settings) for talk in talks[kind]] for kind in kinds}
+            table.add_row(name, *(_cell(found[kind]) for kind in kinds))
             if name == "ranking":
                 figures |= _figures(split, found)
         tables.append(table)

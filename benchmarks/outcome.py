@@ -18,6 +18,9 @@ from rich.table import Table
 
 from cluster.provenance import machine, versions
 
+_WIDTH = 120
+"""Columns where there is no terminal to ask."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="End with one line of JSON.")]
 
 
@@ -30,15 +33,26 @@ class Outcome:
     notes: Sequence[str] = ()
     """Sentences beside the figures: what was compared, what was left out and why."""
     tables: Sequence[Table] = field(default_factory=tuple)
+    rows: Sequence[dict[str, Any]] = ()
+    """One object for each cell of a comparison."""
 
     def to_json(self) -> dict[str, Any]:
-        """{"bench": name, "figures": {name: number}, "machine": {...}, "versions": {...}}."""
-        return {"bench": self.bench, "figures": self.figures, "machine": machine(), "versions": versions()}
+        """{"bench": name, "figures": {name: number}, "rows": [...], "machine": {...}, "versions": {...}}."""
+        rows = {"rows": list(self.rows)} if self.rows else {}
+        return {
+            "bench": self.bench,
+            "figures": self.figures,
+            **rows,
+            "machine": machine(),
+            "versions": versions(),
+        }
 
 
 def tell(outcome: Outcome, *, as_json: bool) -> None:
     """Prints the outcome; with `as_json` the last line on standard output is its JSON."""
     console = Console(stderr=as_json)
+    if not console.is_terminal:
+        console = Console(stderr=as_json, width=_WIDTH)
     table = Table("figure", "value", title=outcome.bench, title_justify="left")
     table.columns[1].justify = "right"
     for name, value in outcome.figures.items():

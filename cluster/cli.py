@@ -1,4 +1,4 @@
-"""The command line: `rayswarm run | list | show | compare | export | replay | fork | bench`.
+"""The command line: `rayswarm run | list | show | compare | export | replay | fork | check | bench`.
 
 Rules:
 * A user's mistake is told in one sentence and never as a traceback. Exit codes: 0 done; 1 the run failed; 2 the
@@ -18,6 +18,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from actors.errors import ConfigurationError, SwarmError
+from cluster import check_cli
 from cluster.compare import compare_runs
 from cluster.display import LiveDisplay, run_view, runs_view, summary_view
 from cluster.experiment import load_experiment
@@ -26,6 +27,7 @@ from cluster.located_yaml import nearest
 from cluster.replay_cli import fork, replay
 from cluster.results import State, find_run, runs_in
 from cluster.runner import Request, run_experiment, summary_of
+from cluster.simulate_cli import simulate
 
 BENCHMARKS = "rayswarm.bench"
 """The group of entry points that benchmarks are found by; each is a typer application."""
@@ -198,6 +200,8 @@ def export(
 
 app.command()(replay)
 app.command()(fork)
+app.command()(simulate)
+app.add_typer(check_cli.app, name="check")
 
 
 @app.command(

@@ -191,6 +191,10 @@ class Experiment(_Section):
     """Whatever the experiment works on; for `${input}` in parameters and for `setup`."""
     setup: str | None = None
     """`module:name` of a function from an `Experiment` to values for its roles: `{role: {count: 12, ...}}`."""
+    allocation: str | None = None
+    """How tasks are shared out, for `setup` to pass on: the name of a mechanism."""
+    consensus: dict[str, Any] = {}
+    """How agents agree, for `setup` to pass on."""
     swarm: SwarmSection
     faults: list[dict[str, Any]] = []
     stop: StopSection = StopSection()
@@ -315,6 +319,17 @@ def load_experiment(path: Path, settings: Sequence[str] = ()) -> Experiment:
         document.value.setdefault("name", path.stem)
     experiment = _checked(document)
     _check_arms(experiment, document)
+    if experiment.setup is None:
+        problems = [
+            Problem(
+                (key,), "nothing reads it: name a 'setup' that passes it on, or leave it out", about_key=True
+            )
+            for key in ("allocation", "consensus")
+            if key in experiment.model_fields_set
+            or any(undotted(path)[0] == key for path in experiment.sweep)
+        ]
+        if problems:
+            raise document.error(problems)
     return experiment
 
 

@@ -6,7 +6,8 @@ The auction is the Contract Net (Smith, IEEE Trans. Computers, 1980) in the word
 A surveyor bids its load, the bytes that it has been given so far, and the lowest bid wins; of equal ones, the first
 address. Modules of a lot are auctioned at the same time: a surveyor that wins one has its bid raised by that module's
 size for the others. Larger modules go first, so this is the LPT rule, whose makespan is at most 4/3 of the best one
-(Graham, "Bounds on multiprocessing timing anomalies", 1969).
+(Graham, "Bounds on multiprocessing timing anomalies", 1969). `--set allocation=NAME` shares lots out by another
+mechanism from the same bids (`survey_allocation.py`).
 
 Rules:
 * The modules are announced in a fixed number of lots of equal bytes, one every `period`. So half the work is half the
@@ -30,7 +31,9 @@ from actors.context import Context
 from actors.errors import ConfigurationError, EffectFailed
 from actors.message import Message, Part
 from actors.task import Artifact, Task, TaskState
+from coordination.auctions.mechanism import named
 from experiments.python_source import EXCLUDED, Listing, SourceFile, Summary, source_files, summary_of
+from experiments.survey_allocation import ALLOCATIONS, DEFAULT, shared_out
 
 if TYPE_CHECKING:
     from cluster.experiment import Experiment
@@ -69,6 +72,8 @@ class Ledger(msgspec.Struct):
     bytes: int = 0
     lost: int = 0
     """Awards that it did not report on in time."""
+    paid: int = 0
+    """What its awards were priced at, in bytes; 0 where the allocation knows no prices."""
 
 
 class Surveyor(Agent):
@@ -126,6 +131,7 @@ class Auctioneer(Agent):
         period: float = 3.0,
         patience: float = 3.0,
         offers: int = 3,
+        allocation: str = DEFAULT,
     ) -> None:
         if lots < 1 or offers < 1:
             raise ConfigurationError(f"auctioneer: lots {lots} and offers {offers} must be 1 or more.")
@@ -135,6 +141,8 @@ class Auctioneer(Agent):
                 f"auctioneer: period {period:g} and patience {patience:g} leave no time for an answer. "
                 f"Give a period of 3 or more and a patience of 2 or more."
             )
+        self.allocation = named(allocation, dict.fromkeys(ALLOCATIONS), "allocation")
+        """How a lot is shared out: see `survey_allocation.py`."""
         self.root = root
         """The folder of the tree; empty for the standard library."""
         self.excluded = list(EXCLUDED) if excluded is None else excluded
@@ -219,14 +227,12 @@ class Auctioneer(Agent):
 
     def _award(self, context: Context) -> None:
         """Ends the auctions of the present lot by the bids at hand."""
-        raised: dict[str, int] = {}
-        for name, bids in self.bids.items():
-            if not bids:
-                continue
-            winner = min(bids, key=lambda surveyor: (bids[surveyor] + raised.get(surveyor, 0), surveyor))
+        wanted = {name: bids for name, bids in self.bids.items() if bids}
+        sizes = {name: _size_of(self.tasks[name]) for name in wanted}
+        for name, winner, price in shared_out(self.allocation, wanted, sizes):
             task = self.tasks[name] = self.tasks[name].advanced(TaskState.WORKING)
-            raised[winner] = raised.get(winner, 0) + _size_of(task)
             self.awards[name] = Award(winner, context.now + self.patience)
+            self.ledgers[winner].paid += price
             context.send(
                 winner, {"act": Act.ACCEPT, "task": to_json(task)}, context_id=task.context_id, task_id=name
             )
@@ -314,14 +320,22 @@ def _reason_of(task: Task) -> str:
 def roles_for(experiment: "Experiment") -> dict[str, Any]:
     """The setup of the experiment: its input, a path or nothing for the standard library, as the agents' root.
 
-    Raises `ConfigurationError` if there is no Python at the path.
+    Raises `ConfigurationError` if there is no Python at the path, or no such allocation.
     """
+    roles: dict[str, dict[str, Any]] = {"auctioneer": {}, "surveyor": {}}
+    if experiment.allocation is not None:
+        roles["auctioneer"]["allocation"] = named(
+            experiment.allocation, dict.fromkeys(ALLOCATIONS), "allocation"
+        )
     given = experiment.input
-    if given is None:
-        return {}
-    if not isinstance(given, str) or not given:
-        raise ConfigurationError(f"input: {given!r} is not a path. Give --set input=PATH, or leave it out.")
-    root = str(Path(given).expanduser().resolve())
-    excluded = experiment.swarm.roles["auctioneer"].parameters.get("excluded", EXCLUDED)
-    source_files(root, excluded)  # so that a wrong path is told before anything runs
-    return {name: {"parameters": {"root": root}} for name in ("auctioneer", "surveyor")}
+    if given is not None:
+        if not isinstance(given, str) or not given:
+            raise ConfigurationError(
+                f"input: {given!r} is not a path. Give --set input=PATH, or leave it out."
+            )
+        root = str(Path(given).expanduser().resolve())
+        excluded = experiment.swarm.roles["auctioneer"].parameters.get("excluded", EXCLUDED)
+        source_files(root, excluded)  # so that a wrong path is told before anything runs
+        for parameters in roles.values():
+            parameters["root"] = root
+    return {name: {"parameters": parameters} for name, parameters in roles.items() if parameters}

@@ -11,6 +11,7 @@ In front of `HashingEmbedder` it gains nothing: hashing costs as much as looking
 from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import blake2b
+from threading import Lock
 
 import numpy as np
 
@@ -20,7 +21,7 @@ ENTRIES_MAX = 10_000_000
 
 
 class CachedEmbedder:
-    """An `Embedder` that remembers. For one thread at a time."""
+    """An `Embedder` that remembers. Threads may share it where they may share the embedder behind it."""
 
     def __init__(self, embedder: Embedder, *, entries: int = 50_000) -> None:
         if not 1 <= entries <= ENTRIES_MAX:
@@ -28,6 +29,8 @@ class CachedEmbedder:
         self._embedder = embedder
         self._vectors = np.empty((entries, embedder.identity.dimension), dtype=np.float32)
         self._row_of: OrderedDict[bytes, int] = OrderedDict()
+        self._lock = Lock()
+        """Held while vectors are copied in or out, not while texts are embedded."""
         self.hits = 0
         self.misses = 0
 
@@ -44,24 +47,29 @@ class CachedEmbedder:
         keys = [blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest() for text in texts]
         vectors = np.empty((len(texts), self._vectors.shape[1]), dtype=np.float32)
         wanted: dict[bytes, list[int]] = {}
-        for place, key in enumerate(keys):
-            row = self._row_of.get(key)
-            if row is None:
-                wanted.setdefault(key, []).append(place)
-            else:
-                self._row_of.move_to_end(key)
-                vectors[place] = self._vectors[row]
-        self.misses += len(wanted)
-        self.hits += len(texts) - len(wanted)
+        with self._lock:
+            for place, key in enumerate(keys):
+                row = self._row_of.get(key)
+                if row is None:
+                    wanted.setdefault(key, []).append(place)
+                else:
+                    self._row_of.move_to_end(key)
+                    vectors[place] = self._vectors[row]
+            self.misses += len(wanted)
+            self.hits += len(texts) - len(wanted)
         if wanted:
             made = self._embedder.embed([texts[places[0]] for places in wanted.values()])
-            for (key, places), vector in zip(wanted.items(), made, strict=True):
-                vectors[places] = vector
-                self._keep(key, vector)
+            with self._lock:
+                for (key, places), vector in zip(wanted.items(), made, strict=True):
+                    vectors[places] = vector
+                    self._keep(key, vector)
         return vectors
 
     def _keep(self, key: bytes, vector: Vectors) -> None:
-        if len(self._row_of) < len(self._vectors):
+        known = self._row_of.get(key)
+        if known is not None:  # another thread was faster
+            row = known
+        elif len(self._row_of) < len(self._vectors):
             row = len(self._row_of)
         else:
             _, row = self._row_of.popitem(last=False)

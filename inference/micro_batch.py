@@ -139,6 +139,10 @@ class MicroBatcher:
         self.counts.texts += len(texts)
         try:
             made = await asyncio.get_running_loop().run_in_executor(self._thread, self.embedder.embed, texts)
+            if len(made) != len(texts):
+                raise EmbedderError(
+                    f"{self.embedder.identity} gave {len(made)} vectors for {len(texts)} texts: it is at fault"
+                )
         except Exception as error:  # whatever the model raises belongs to its callers
             for asked, _ in batch:
                 if not asked.answer.done():

@@ -43,7 +43,7 @@ class TextIndex:
         self._session_of: list[str] = []
         self._turn_of: list[int] = []
         self._alive: list[bool] = []
-        self._links: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str]] | None = None
+        self._links: _Links | None = None
         self._total_terms = 0
         self._count = 0
         self._length_cache = np.zeros(0)
@@ -144,21 +144,21 @@ class TextIndex:
 
     def neighbours(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The row of the turn before and of the turn after each row; `NO_ROW` where there is none."""
-        before, after, _, _ = self._linked()
-        return before, after
+        links = self._linked()
+        return links.before, links.after
 
     def sessions(self) -> tuple[NDArray[np.int64], list[str]]:
         """The number of each row's session, `NO_ROW` where it has none; and the sessions' names."""
-        _, _, session, names = self._linked()
-        return session, names
+        links = self._linked()
+        return links.session, links.names
 
     def session_scores(self, query: Sequence[Sequence[tuple[str, float]]]) -> Floats:
         """BM25 of whole sessions, each its turns' text: shape (sessions,), in the order of `sessions`."""
-        _, names = self.sessions()
+        links = self._linked()
+        names, lengths = links.names, links.lengths
         scores = np.zeros(len(names))
         if not names:
             return scores
-        lengths = np.array([self._session_terms[name].total() for name in names], dtype=np.float64)
         k1, b = self.settings.k1, self.settings.b
         held = k1 * (1 - b + b * lengths / max(float(lengths.mean()), 1e-9))
         for alternatives in query:
@@ -178,7 +178,7 @@ class TextIndex:
             self._length_cache = np.array([counts.total() for counts in self._terms_of], dtype=np.float64)
         return self._length_cache
 
-    def _linked(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str]]:
+    def _linked(self) -> "_Links":
         if self._links is None:
             before = np.full(len(self), NO_ROW, dtype=np.int64)
             after, session = before.copy(), before.copy()
@@ -188,5 +188,18 @@ class TextIndex:
                 before[rows[1:]] = rows[:-1]
                 after[rows[:-1]] = rows[1:]
                 session[rows] = number
-            self._links = before, after, session, names
+            lengths = np.array([self._session_terms[name].total() for name in names], dtype=np.float64)
+            self._links = _Links(before, after, session, names, lengths)
         return self._links
+
+
+@dataclass(frozen=True, eq=False)
+class _Links:
+    """What follows from the items that there are: made anew when they change."""
+
+    before: NDArray[np.int64]
+    after: NDArray[np.int64]
+    session: NDArray[np.int64]
+    names: list[str]
+    lengths: Floats
+    """Terms in each session."""

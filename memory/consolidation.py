@@ -17,6 +17,7 @@ Rules:
 * The same items and time give the same actions, and what they ask for, once done, is not asked for again.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ _DECAYING: Final = (Kind.EPISODE, Kind.NOTE)
 _MERGING: Final = (Kind.FACT, Kind.NOTE)
 _CHUNK: Final = 256
 _TURNS_MAX: Final = 1_000
+_TERMS_MIN: Final = 3
+"""Distinct terms that a sentence of a summary has."""
 _SENTENCE: Final = re.compile(r"[^.!?]+[.!?]*")
 _NEGATIONS: Final = frozenset(
     {"not", "no", "never", "none", "nobody", "nothing", "without", "cannot", "neither", "nor", "t"}
@@ -144,7 +147,7 @@ def _age(item: Item, now: float) -> float:
 def decayed_importance(item: Item, now: float, settings: ConsolidationSettings) -> float:
     """What an item matters now: as told when it was recorded, halved every half-life since."""
     halvings = _age(item, now) / settings.half_life_s
-    return told_importance(item) * 2.0 ** float(-halvings)
+    return told_importance(item) * math.exp2(-halvings)
 
 
 def told_importance(item: Item) -> float:
@@ -271,7 +274,7 @@ def summary(items: Sequence[Item], vectors: NDArray[np.float32], sentences: int)
     for row in np.lexsort((np.arange(len(items)), -central)).tolist():
         if len(chosen) == sentences:
             break
-        if content[row] > 0 and not any(likeness[row, other] > 0.8 for other in chosen):
+        if content[row] >= _TERMS_MIN and not any(likeness[row, other] > 0.8 for other in chosen):
             chosen.append(row)
     chosen = chosen or [0]
     return "\n".join(_told(items[row]) for row in sorted(chosen))

@@ -50,6 +50,26 @@ _STATES_NOTHING: Final = re.compile(
     r"would|could|should|if|used to|wish|hope)\b",
     re.I,
 )
+_PRONOUNS: Final = frozenset(
+    {
+        "he",
+        "she",
+        "it",
+        "they",
+        "we",
+        "you",
+        "this",
+        "that",
+        "these",
+        "those",
+        "there",
+        "here",
+        "who",
+        "what",
+        "which",
+    }
+)
+_TRAILING: Final = re.compile(r"(?:\s+(?:now|too|again|today|these days|as well|already))?[\s./:-]*$")
 _PROPER: Final = r"(?:[Tt]he )?[A-Z][\w'-]*(?: (?:of )?[A-Z][\w'-]*){0,3}"
 _NAME: Final = rf"(?P<subject>{_PROPER}|I|[Mm]y [a-z]+|[Tt]he [a-z]+(?: [a-z]+)?)"
 _END: Final = r"(?=\s*(?:[,.;!]|$| and | but | because | since | with | when | for (?!the )))"
@@ -87,7 +107,7 @@ def extract_facts(text: str, speaker: str = "") -> Extraction:
         for pattern, relation, literal in _PATTERNS:
             for match in pattern.finditer(sentence):
                 subject = _subject(match.groupdict().get("subject", "I"), speaker)
-                object_ = match["object"].strip()
+                object_ = _TRAILING.sub("", match["object"])
                 if subject and object_ and len(found) < FACTS_MAX:
                     fact = Extracted(subject, relation, object_, sentence.strip(), literal)
                     found.setdefault((subject, relation, object_), fact)
@@ -111,8 +131,11 @@ def extract_with(model: Callable[[str], str], text: str, speaker: str = "") -> E
 
 
 def _subject(name: str, speaker: str) -> str:
+    """Who it is about; empty where that is not told."""
     if name == "I":
         return speaker
+    if name.lower() in _PRONOUNS:
+        return ""
     if name.lower().startswith("my "):
         return f"{speaker}'s {name[3:]}" if speaker else ""
     return name.removeprefix("The ").removeprefix("the ")

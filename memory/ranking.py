@@ -36,7 +36,15 @@ from memory.bm25 import NO_ROW, BM25Settings, Floats, TextIndex
 from memory.errors import InvalidItem
 from memory.expansion import ExpansionSettings, Vocabulary
 from memory.item import Item
-from memory.text import ANSWER_SHAPES, answer_shape, split_speaker, terms_and_words, time_cue, words
+from memory.text import (
+    ANSWER_SHAPES,
+    answer_shape,
+    name_words,
+    names_in,
+    split_speaker,
+    terms_and_words,
+    time_cue,
+)
 
 Vector = NDArray[np.float32]
 K_MAX = 10_000
@@ -229,12 +237,18 @@ class Ranker:
         ]
 
     def _rows(self, eligible: Collection[int] | None) -> NDArray[np.int64]:
-        ids = self._row_of if eligible is None else (each for each in eligible if each in self._row_of)
-        return np.array(sorted(self._row_of[each] for each in ids), dtype=np.int64)
+        if eligible is None:
+            return np.flatnonzero(self._text.alive)
+        return np.array(
+            sorted({self._row_of[each] for each in eligible if each in self._row_of}), dtype=np.int64
+        )
 
     def _best(self, scores: Floats, rows: NDArray[np.int64], k: int) -> list[int]:
-        ids = self._numbers[rows, _COLUMNS["id"]]
-        order: list[int] = np.lexsort((ids, -scores))[:k].tolist()
+        places = np.arange(len(rows))
+        if k < len(rows):
+            places = np.flatnonzero(scores >= np.partition(scores, len(rows) - k)[len(rows) - k])
+        ids = self._numbers[rows[places], _COLUMNS["id"]]
+        order: list[int] = places[np.lexsort((ids, -scores[places]))][:k].tolist()
         return order
 
     def _shares(self, query: Query, rows: NDArray[np.int64]) -> tuple[list[str], Floats]:
@@ -246,7 +260,7 @@ class Ranker:
 
     def _wanted(self, query: Query) -> list[list[tuple[str, float]]]:
         """The question's distinct terms without participants' names, each with what may stand in for it."""
-        named = {word for name in self._named(query) for word in words(name)}
+        named = {word for name in self._named(query) for word in name_words(name)}
         pairs = dict(reversed([pair for pair in terms_and_words(query.text) if pair[1] not in named]))
         asked = list(reversed(pairs.items()))
         if self._vocabulary is None:
@@ -255,9 +269,11 @@ class Ranker:
         return [[(term, 1.0), *others] for (term, _), others in zip(asked, related, strict=True)]
 
     def _named(self, query: Query) -> list[str]:
-        """The participants that the question names, by any word of their names."""
-        asked = set(words(query.text))
-        return [name for name in self._speakers if name and not asked.isdisjoint(words(name))]
+        """The participants that the question names: by their whole names, or where it has none by a part of one."""
+        asked = names_in(query.text)
+        parts_of = {name: name_words(name) for name in self._speakers if name}
+        whole = [name for name, parts in parts_of.items() if parts <= asked]
+        return whole or [name for name, parts in parts_of.items() if not parts.isdisjoint(asked)]
 
     def _parts(self, query: Query, rows: NDArray[np.int64]) -> dict[str, Floats]:
         """Each part that the question speaks of, scaled to [0, 1] over the rows."""

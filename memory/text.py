@@ -30,8 +30,9 @@ _IRREGULAR_FORMS: Final = """
     ate eaten:eat became:become began begun:begin bit bitten:bite blew blown:blow bought:buy broke broken:break
     brought:bring built:build came:come caught:catch children:child chose chosen:choose cost:cost dealt:deal drank
     drunk:drink drew drawn:draw driven drove:drive dug:dig fed:feed feet:foot fell fallen:fall felt:feel fled:flee flew
-    flown:fly forgot forgotten:forget fought:fight found:find froze frozen:freeze gave given:give gone went going:go got
-    gotten:get grew grown:grow heard:hear held:hold hid hidden:hide hung:hang hurt:hurt kept:keep knew known:know
+    flown:fly forgot forgotten:forget fought:fight found:find froze frozen:freeze gave given:give goes gone went:go
+    going:go got gotten:get
+    grew grown:grow heard:hear held:hold hid hidden:hide hung:hang hurt:hurt kept:keep knew known:know
     laid:lay lay:lie led:lead left:leave lent:lend lost:lose made:make meant:mean men:man met:meet mice:mouse paid:pay
     people:person ran:run rang rung:ring ridden rode:ride rose risen:rise said:say sang sung:sing sank:sink sat:sit
     saw seen:see sent:send shook shaken:shake shone:shine shot:shoot showed shown:show shut:shut slept:sleep sold:sell
@@ -47,6 +48,7 @@ _ENDINGS: Final = (
     "ment", "ness", "ions", "ies", "ied", "ing", "ion", "ive", "ers", "est", "ed", "es", "ly", "er", "or", "al", "s",
 )  # fmt: skip
 _NEED_FOUR: Final = frozenset(("er", "ers", "or", "al", "est", "ion", "ions", "ive", "ation", "ition"))
+_KEPT: Final = frozenset(("always", "news", "series", "species", "this"))
 _WORD: Final = re.compile(r"[^\W_]+")
 _CLITIC: Final = re.compile(r"['\u2019](?:s|re|ve|ll|d|m|t)\b")
 _SPEAKER: Final = re.compile(r"^([^\W\d_][\w .'-]{0,40}?)\s*:\s+")
@@ -87,7 +89,7 @@ def terms_and_words(text: str) -> list[tuple[str, str]]:
 def stem(word: str) -> str:
     """The common form of a word in lower case."""
     word = _IRREGULAR.get(word, word)
-    if len(word) <= 3 or not word.isalpha():
+    if len(word) <= 3 or word in _KEPT or not word.isalpha():
         return word
     for ending in _ENDINGS:
         left = len(word) - len(ending)
@@ -100,7 +102,26 @@ def stem(word: str) -> str:
         word = word[:-1]
     if len(word) > 3 and word[-1] == "e":
         word = word[:-1]
-    return word[:-1] + "i" if len(word) > 2 and word[-1] == "y" else word
+    return word[:-1] + "i" if len(word) > 3 and word[-1] == "y" else word
+
+
+def name_words(name: str) -> frozenset[str]:
+    """The words by which somebody is named, in lower case: all but stop words, where there are others ("the clerk")."""
+    found = words(name)
+    return frozenset(word for word in found if word not in STOP_WORDS) or frozenset(found)
+
+
+def names_in(question: str) -> frozenset[str]:
+    """The words of a question that may name somebody, in lower case.
+
+    A stop word does (Will) only within the question and with a capital; any other however it is written.
+    """
+    written = _WORD.findall(_CLITIC.sub("", question))
+    return frozenset(
+        word.lower()
+        for place, word in enumerate(written)
+        if word.lower() not in STOP_WORDS or (place > 0 and word[0].isupper() and len(word) > 1)
+    )
 
 
 def split_speaker(text: str) -> tuple[str, str]:
@@ -152,18 +173,24 @@ class TimeCue:
         """
         known = np.isfinite(times)
         dates = np.where(known, times, 0).astype("datetime64[s]")
-        year = dates.astype("datetime64[Y]").astype(int) + 1970
-        month = dates.astype("datetime64[M]").astype(int) % 12 + 1
+        month_number = dates.astype("datetime64[M]").astype(int)
         day = (dates.astype("datetime64[D]") - dates.astype("datetime64[M]")).astype(int) + 1
-        year_fits = np.ones(len(times), dtype=bool) if self.year is None else year == self.year
+        within = self._holds(month_number)
         if not self.months:
-            return np.where(known & year_fits, 1.0, 0.0)
-        within = np.isin(month, self.months) & year_fits
-        after = np.isin((month - 2) % 12 + 1, self.months) & year_fits
-        score = np.where(within, 1.0, np.where(after, 0.5, 0.0))
+            return np.where(known & within, 1.0, 0.0)
+        score = np.where(within, 1.0, np.where(self._holds(month_number - 1), 0.5, 0.0))
         if self.day is not None:
             score = np.where(within & (day != self.day), 0.7, score)
         return np.where(known, score, 0.0)
+
+    def _holds(self, month_number: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether months, counted from January 1970, are of the year and months named."""
+        holds = np.ones(len(month_number), dtype=bool)
+        if self.year is not None:
+            holds &= month_number // 12 + 1970 == self.year
+        if self.months:
+            holds &= np.isin(month_number % 12 + 1, self.months)
+        return holds
 
 
 def time_cue(question: str) -> TimeCue | None:

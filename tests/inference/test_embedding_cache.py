@@ -1,6 +1,7 @@
 """The cache asks once for each text, forgets the least recently used, and never changes an answer."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -35,6 +36,25 @@ def test_answers_are_those_without_a_cache_even_when_it_is_smaller_than_a_batch(
     for _ in range(50):
         texts = [f"text {rng.randrange(8)}" for _ in range(rng.randrange(7))]
         np.testing.assert_allclose(cached.embed(texts), plain.embed(texts), atol=1e-6)
+
+
+def test_threads_may_share_it() -> None:
+    cached, plain = CachedEmbedder(HashingEmbedder(), entries=5), HashingEmbedder()
+    texts = [f"text {number}" for number in range(12)]
+    expected = plain.embed(texts)
+
+    def work(seed: int) -> bool:
+        rng = random.Random(seed)
+        for _ in range(60):
+            places = [rng.randrange(12) for _ in range(4)]
+            vectors = cached.embed([texts[place] for place in places])
+            if not np.allclose(vectors, expected[places], atol=1e-6):
+                return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(8)))
+    assert len(cached) == 5
 
 
 def test_what_is_handed_out_is_not_the_cache_itself() -> None:

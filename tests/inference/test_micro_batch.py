@@ -2,11 +2,12 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from inference.embedder import EmbedderBusy, EmbedderError
+from inference.embedder import EmbedderBusy, EmbedderError, Vectors
 from inference.hashing_embedder import HashingEmbedder
 from inference.micro_batch import BatchSettings, MicroBatcher
 from tests.inference.embedders import CountingEmbedder
@@ -82,6 +83,20 @@ def test_a_failure_reaches_its_own_batch_only() -> None:
             *(batcher.embed([text]) for text in ("one", "poison", "two")), return_exceptions=True
         )
         assert [type(answer) for answer in answers] == [np.ndarray, EmbedderError, np.ndarray]
+        await batcher.close()
+
+    asyncio.run(run())
+
+
+def test_an_embedder_that_gives_too_few_vectors_is_told_of_and_hangs_nobody() -> None:
+    class Short(CountingEmbedder):
+        def embed(self, texts: Sequence[str]) -> Vectors:
+            return super().embed(texts)[1:]
+
+    async def run() -> None:
+        batcher = MicroBatcher(Short())
+        with pytest.raises(EmbedderError, match="gave 1 vectors for 2 texts"):
+            await batcher.embed(["one", "two"])
         await batcher.close()
 
     asyncio.run(run())

@@ -1,0 +1,176 @@
+"""The auctioneer of a task market: drives `TaskMarket` by messages and a clock, and reports.
+
+Rules: all decisions are the market's; this agent only carries them. Its state is plain data, so a cell that dies brings
+it back from checkpoint and journal with every award as it was (`docs/journal.md`).
+
+Measures: `tasks_open` at each tick; `lot_gap`, `lot_value`, `lot_messages` for each lot, the gap against the optimum of
+the same bids. Results, when all tasks have ended: see `findings`.
+"""
+
+from typing import Any
+
+from actors.agent import Agent
+from actors.context import Context
+from actors.errors import ConfigurationError
+from actors.message import Message
+from actors.rng import Rng
+from actors.task import TaskState
+from coordination.auctions.contract_net import Act
+from coordination.auctions.fairness import gini, imbalance, jain
+from coordination.auctions.lot import Settled
+from coordination.auctions.scoring import Weights
+from coordination.auctions.task_market import CONTEXT, EVERYBODY, Say, TaskMarket, Terms, Work, opened
+
+MOST_TASKS = 1_000_000
+
+
+class Auctioneer(Agent):
+    """Sells tasks to the agents of some roles."""
+
+    def __init__(
+        self,
+        *,
+        tasks: int = 0,
+        works: list[dict[str, Any]] | None = None,
+        layers: int = 1,
+        largest: int = 1,
+        bidders: list[str] | None = None,
+        allocation: str = "contract-net",
+        bidding: float = 3.0,
+        patience: float = 10.0,
+        offers: int = 5,
+        lot_tasks: int = 200,
+        skew: float = 0.0,
+        period: float = 1.0,
+        check_names: bool = True,
+        weights: dict[str, float] | None = None,
+    ) -> None:
+        if not 0 <= tasks <= MOST_TASKS or layers < 1 or largest < 1 or period <= 0:
+            raise ConfigurationError(
+                f"auctioneer: tasks {tasks} must be 0 to {MOST_TASKS:,}, layers {layers} and largest {largest} 1 or "
+                f"more, period {period:g} above 0."
+            )
+        self.given = [] if works is None else works
+        """Tasks as they are: {id, size, after, deadline}; beside them, or in their place, so many random ones."""
+        self.count = tasks
+        self.layers = layers
+        """Of random tasks: each comes after one of the layer before."""
+        self.largest = largest
+        """Size of random tasks: 1 to this."""
+        self.bidders = ["bidder"] if bidders is None else bidders
+        """The roles that are called."""
+        self.period = period
+        self.terms = Terms(
+            allocation, bidding, patience, offers, lot_tasks, skew, check_names, Weights(**(weights or {}))
+        )
+        self.market: TaskMarket | None = None
+        self.timer = 0
+        self.proposals = 0
+        self.lot_values: list[float] = []
+        self.lot_optima: list[float] = []
+        self.paid_out = 0.0
+
+    async def on_start(self, context: Context) -> None:
+        """Draws the tasks and opens the market."""
+        self.market = opened([*map(work_of, self.given), *self._drawn(context.rng)], self.terms)
+        if self.market.is_over:
+            self._report(context)
+        else:
+            self.timer = context.every(self.period, "tick")
+
+    async def on_message(self, message: Message, context: Context) -> None:
+        """The clock, a proposal, or a report."""
+        market, body = self.market, message.data
+        assert market is not None, "the market opens when the swarm starts"
+        if message.sender == context.address:
+            said, settled = market.tick(context.now, context.rng)
+            if settled is not None:
+                self._note(settled, context)
+            context.record("tasks_open", sum(not task.state.is_terminal for task in market.tasks.values()))
+            await self._say(said, context)
+        elif not isinstance(body, dict):
+            market.ignored += 1
+        elif body.get("act") == Act.PROPOSE:
+            self.proposals += 1
+            market.propose(message.sender, body, context.now)
+        elif message.task_id:
+            await self._say(market.report(message.sender, message.task_id, body, context.now), context)
+        if market.is_over and self.timer:
+            context.cancel(self.timer)
+            self.timer = 0
+            self._report(context)
+
+    async def _say(self, said: list[Say], context: Context) -> None:
+        for say in said:
+            to = [f"{role}/*" for role in self.bidders] if say.to == EVERYBODY else [say.to]
+            for address in to:
+                await context.send(address, say.body, context_id=CONTEXT, task_id=say.task)
+
+    def _drawn(self, rng: Rng) -> list[Work]:
+        works: list[Work] = []
+        each = -(-self.count // self.layers) if self.count else 1
+        for number in range(self.count):
+            layer = number // each
+            after = (f"t{(layer - 1) * each + rng.randrange(each)}",) if layer else ()
+            works.append(Work(f"t{number}", float(rng.randrange(1, self.largest + 1)), after))
+        return works
+
+    def _note(self, settled: Settled, context: Context) -> None:
+        context.record("lot_value", settled.value)
+        context.record("lot_messages", settled.messages)
+        if settled.optimum:
+            self.lot_values.append(settled.value)
+            self.lot_optima.append(settled.optimum)
+            context.record("lot_gap", 1 - settled.value / settled.optimum)
+
+    def _report(self, context: Context) -> None:
+        assert self.market is not None
+        for name, value in findings(self.market).items():
+            context.result(name, value)
+        best = sum(self.lot_optima)
+        context.result("gap", 1 - sum(self.lot_values) / best if best else 0.0)
+        context.result("proposals", self.proposals)
+        context.result("rounds", context.now)
+        for name in ("completed", "delivered", "reauctioned", "jain"):
+            context.record(name, float(findings(self.market)[name]))
+        context.record("gap", 1 - sum(self.lot_values) / best if best else 0.0)
+        context.record("duration", context.now)
+
+
+def work_of(given: dict[str, Any]) -> Work:
+    """A task of an experiment file. Raises `ConfigurationError`."""
+    unknown = sorted(set(given) - {"id", "size", "after", "deadline"})
+    if unknown or not isinstance(given.get("id"), str):
+        raise ConfigurationError(
+            f"works: {given!r} must have an id, and may have size, after (a list of ids) and deadline."
+        )
+    deadline = given.get("deadline")
+    return Work(
+        given["id"],
+        float(given.get("size", 1.0)),
+        tuple(given.get("after", ())),
+        None if deadline is None else float(deadline),
+    )
+
+
+def findings(market: TaskMarket) -> dict[str, Any]:
+    """What a market came to; `jain`, `gini` and `imbalance` are of tasks completed by bidders that completed any."""
+    states = [task.state for task in market.tasks.values()]
+    shares = [float(count) for count in market.earned.values()]
+    return {
+        "tasks": len(states),
+        "completed": states.count(TaskState.COMPLETED),
+        "failed": states.count(TaskState.FAILED),
+        "canceled": states.count(TaskState.CANCELED),
+        "delivered": sum(market.delivered.values()),
+        "paid": sum(market.paid.values()),
+        "lots": market.lots,
+        "awards": sum(market.epochs.values()),
+        "reauctioned": market.reauctioned,
+        "ignored": market.ignored,
+        "jain": jain(shares) if shares else 1.0,
+        "gini": gini(shares) if shares else 0.0,
+        "imbalance": imbalance(shares) if shares else 1.0,
+        "reputations": {name: record.mean for name, record in sorted(market.reputations.of.items())},
+        "completed_by": dict(sorted(market.earned.items())),
+    }

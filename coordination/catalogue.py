@@ -1,0 +1,63 @@
+"""The protocols of the laboratory, by name, each with what checks it.
+
+Rules: a protocol that replicates a log is listed here once, and everything that takes `--protocol` or
+`consensus.protocol` looks here: the simulator, the benchmark, the agents on Ray.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from actors.errors import ConfigurationError
+from coordination.byzantine_checker import ByzantineChecker
+from coordination.checker import Checker
+from coordination.hotstuff import HOTSTUFF
+from coordination.jolteon import JOLTEON
+from coordination.pbft.replica import PBFT
+from coordination.protocol import ProtocolKind
+from coordination.raft.checker import RaftChecker
+from coordination.raft.raft import RAFT
+from coordination.simulation.simulation import World
+from coordination.tendermint.replica import TENDERMINT
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A protocol and the checkers of its own properties, made for each run."""
+
+    kind: ProtocolKind
+    checkers: Callable[[World], Sequence[Checker]]
+
+
+def _byzantine(kind: ProtocolKind) -> Entry:
+    return Entry(
+        kind,
+        lambda world: (ByzantineChecker(kind, world.members(), {*world.liars, *world.twins}),),
+    )
+
+
+CATALOGUE: Mapping[str, Entry] = {
+    entry.kind.name: entry
+    for entry in (
+        Entry(RAFT, lambda world: (RaftChecker(),)),
+        _byzantine(PBFT),
+        _byzantine(HOTSTUFF),
+        _byzantine(JOLTEON),
+        _byzantine(TENDERMINT),
+    )
+}
+
+
+def entry_named(name: str) -> Entry:
+    """The protocol with a name. Raises `ConfigurationError` that lists all."""
+    entry = CATALOGUE.get(name)
+    if entry is None:
+        close = get_close_matches(name, CATALOGUE, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ConfigurationError(f"protocol: there is no {name!r}.{hint} There are: {', '.join(CATALOGUE)}.")
+    return entry
+
+
+def protocol_named(name: str) -> ProtocolKind:
+    """The kind of the protocol with a name. Raises `ConfigurationError` that lists all."""
+    return entry_named(name).kind

@@ -1,0 +1,1 @@
+"""PBFT: practical Byzantine fault tolerance, by Castro and Liskov."""

@@ -1,0 +1,1 @@
+"""Raft: a replicated log with one leader a term. See docs/raft.md."""

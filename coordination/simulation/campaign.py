@@ -1,0 +1,190 @@
+"""Many seeded runs of one protocol under all faults at once, each checked at every step: the search for a bad seed.
+
+Rules:
+* A case is fixed by the protocol, the seed and the number of events: its replicas, network, disks, liars, faults and
+  load are drawn from the seed alone. The same again gives the same steps.
+* A case has two phases: chaos, under safety checks; then everything heals, and with at most f liars a command must be
+  decided within the protocol's stated bound, plus as long as the chaos took (time-outs may have grown with it).
+* At the end the decisions of all honest replicas are prefixes of one log.
+
+Method: FoundationDB's simulation and swarm testing (Groce et al. 2012): each case switches kinds of faults on or off.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from actors.errors import SwarmError
+from actors.rng import stream_key
+from coordination.checker import Checker, SafetyViolation
+from coordination.machine import are_commands
+from coordination.protocol import ProtocolKind
+from coordination.simulation.clients import Clients, Load
+from coordination.simulation.fault import Calendar, Fault, chaos, heal
+from coordination.simulation.latency import Constant, LogNormal, Uniform
+from coordination.simulation.ledger import Ledger
+from coordination.simulation.liar import LIARS
+from coordination.simulation.network import NetworkSettings
+from coordination.simulation.simulation import Simulation, World
+
+EVENTS = 10_000
+_CHAOS_SHARE = 0.7
+"""Of a case's events: the rest is for healing."""
+_HEALING_EVENTS = 200_000
+
+Checkers = Callable[[World], Sequence[Checker]]
+
+
+class LivenessFailure(SwarmError):
+    """Everything was healed, at most f replicas lied, and yet nothing was decided within the bound."""
+
+    reason = "no decision"
+
+
+@dataclass
+class Case:
+    """One run of a campaign, as its seed fixes it."""
+
+    kind: ProtocolKind
+    seed: int
+    world: World
+    load: Load
+    faults: list[Fault]
+    horizon_s: float
+    liars: dict[int, str] = field(default_factory=dict)
+    """What each liar does."""
+
+    @classmethod
+    def drawn(cls, kind: ProtocolKind, seed: int) -> "Case":
+        """The case of a seed."""
+        rng = Random(stream_key(seed, "campaign", kind.name))
+        f = rng.choice((1, 1, 2))
+        replicas = kind.replicas(f) + rng.choice((0, 0, 1))
+        latency = rng.choice((Constant(0.001), Uniform(0.0002, 0.002), LogNormal(0.001, 0.5)))
+        network = NetworkSettings(
+            latency,
+            loss=rng.choice((0.0, 0.0, 0.02)),
+            duplicate=rng.choice((0.0, 0.0, 0.05)),
+            reorder=rng.choice((0.0, 0.0, 0.05)),
+        )
+        delay_s = latency.typical_s * 2
+        liars: dict[int, str] = {}
+        twins: tuple[int, ...] = ()
+        if kind.faults == "byzantine":
+            chosen = rng.sample(range(1, replicas + 1), rng.randint(0, f))
+            if chosen and rng.random() < 0.2:
+                twins, chosen = (chosen[0],), chosen[1:]
+            liars = {replica: rng.choice(sorted(LIARS)) for replica in sorted(chosen)}
+        world = World(
+            kind,
+            replicas,
+            network,
+            disk_s=rng.choice((0.0, 0.0005, 0.003)),
+            torn=rng.random() < 0.5,
+            delay_s=delay_s,
+            batch=rng.choice((1, 10, 100)),
+            liars={replica: LIARS[name].disguise(delay_s) for replica, name in liars.items()},
+            twins=twins,
+            valid=are_commands,
+        )
+        load = Load(
+            clients=rng.choice((1, 3, 8)),
+            batch=rng.choice((1, 1, 5)),
+            think_s=rng.choice((0.0, delay_s, 10 * delay_s)),
+            patience_delays=rng.choice((20.0, 60.0)),
+            spread=rng.random() < 0.5,
+        )
+        horizon_s = rng.choice((100, 300, 1000)) * delay_s
+        faults = chaos(rng, replicas=replicas, horizon_s=horizon_s, delay_s=delay_s)
+        return cls(kind, seed, world, load, faults, horizon_s, {**liars, **dict.fromkeys(twins, "twins")})
+
+    def run(self, checkers: Checkers, events: int = EVENTS) -> "CaseResult":
+        """Carries it out. Raises `SafetyViolation` or `LivenessFailure`, whose text ends with the command to repeat."""
+        began = time.perf_counter()
+        try:
+            return self._run(checkers, events, began)
+        except (SafetyViolation, LivenessFailure) as error:
+            raise type(error)(f"{error}\n{self.described()}\nAgain: {self.command(events)}") from None
+
+    def _run(self, checkers: Checkers, events: int, began: float) -> "CaseResult":
+        ledger = Ledger(valid=are_commands, only_proposed=not self.liars)
+        watching = [ledger, *checkers(self.world)]
+        simulation = Simulation(self.world, self.seed, watching)
+        clients = Clients(simulation, self.load)
+        clients.start()
+        calendar = Calendar(simulation, self.faults)
+        simulation.run(until_s=self.horizon_s, events=int(events * _CHAOS_SHARE))
+        calendar.clear()
+        heal(simulation)
+        healed_s, before = simulation.now, clients.answered
+        bound_s = healed_s + self.kind.recovery_delays * simulation.delay_s + healed_s
+        most = simulation.events + _HEALING_EVENTS
+        simulation.run(until_s=bound_s, events=most, stop=lambda: clients.answered > before)
+        if clients.answered <= before:
+            spent = "events" if simulation.events >= most else "time"
+            raise LivenessFailure(
+                f"Healed at {healed_s:.4f} s, and no command was decided by {simulation.now:.4f} s "
+                f"(the bound is {bound_s:.4f} s; out of {spent}).\n{simulation.whereabouts()}"
+            )
+        recovered_s = simulation.now - healed_s
+        simulation.run(until_s=bound_s, events=max(events, simulation.events))
+        for checker in watching:
+            checker.finish()
+        return CaseResult(
+            self.seed,
+            simulation.events,
+            simulation.messages,
+            simulation.commands,
+            len(calendar.begun),
+            recovered_s / simulation.delay_s,
+            time.perf_counter() - began,
+        )
+
+    def described(self) -> str:
+        """What the seed drew, in words."""
+        world = self.world
+        liars = ", ".join(f"{replica} {what}" for replica, what in self.liars.items()) or "none"
+        return (
+            f"{self.kind.title}: {world.replicas} replicas, {world.network}, disk {world.disk_s:g} s, "
+            f"liars: {liars}, {self.load}, {len(self.faults)} faults"
+        )
+
+    def command(self, events: int = EVENTS) -> str:
+        """The command that runs this case again."""
+        more = "" if events == EVENTS else f" --events {events}"
+        return f"rayswarm simulate --protocol {self.kind.name} --seed {self.seed}{more}"
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What a case that held came to."""
+
+    seed: int
+    events: int
+    messages: int
+    commands: int
+    faults: int
+    recovery_delays: float
+    """From the healing to the next answer, in delays."""
+    wall_s: float
+
+
+def campaign(
+    kind: ProtocolKind,
+    checkers: Checkers,
+    seeds: Sequence[int] | None = None,
+    *,
+    events: int = EVENTS,
+    wall_s: float = math.inf,
+) -> Iterator[CaseResult]:
+    """Runs the cases of many seeds, in order, for as long as asked; without seeds, of 0, 1, 2 ...
+
+    Raises at the first that fails, as `Case.run` does.
+    """
+    ends = time.monotonic() + wall_s
+    for seed in seeds if seeds is not None else range(2**31):
+        if time.monotonic() >= ends:
+            return
+        yield Case.drawn(kind, seed).run(checkers, events)

@@ -1,0 +1,1 @@
+"""Tendermint: proposers in turn, two rounds of votes, locks; by Buchman, Kwon and Milosevic."""
