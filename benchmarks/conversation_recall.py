@@ -4,7 +4,7 @@ Recall at 10 is the share of a question's evidence among the first ten items, av
 conversation; for sessions the share of the evidence's sessions among the first ten. The unit is the conversation: the
 intervals are over conversations. Weights were fitted to the development script alone. The held-out one shares no
 template with it, but one author wrote both and looked at both: conversations of people are the test that counts. Beside
-the ranking stand its parts alone, and the whole without the table of words, so that what each is worth is seen.
+the ranking stand its parts alone, and the whole without the thesaurus, so that what each is worth is seen.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from benchmarks.conversations import KINDS, Conversation, Split, conversation
 from benchmarks.outcome import AsJson, Outcome, rounded, tell
 from cluster.statistics import estimate
 from inference.embedder import Embedder
-from inference.hashing_embedder import HashingEmbedder, HashingSettings
+from inference.hashing_embedder import HashingEmbedder
 from memory.item import Item, Kind
 from memory.ranking import Query, Ranker, RankingSettings, Weights
 from memory.scope import Scope
@@ -36,14 +36,13 @@ def only(**weights: float) -> RankingSettings:
 
 
 _PARTS = [each.name for each in fields(Weights)]
-VARIANTS: dict[str, tuple[RankingSettings, float]] = {
-    "ranking": (RankingSettings(), 0.7),
-    "no table of words": (replace(RankingSettings(), expansion=None), 0.0),
-    "BM25 alone": (replace(only(lexical=1.0), expansion=None), 0.0),
-    "n-grams alone": (replace(only(dense=1.0), expansion=None, dense_before=0.0, dense_after=0.0), 0.0),
-    "n-grams and meaning alone": (replace(only(dense=1.0), dense_before=0.0, dense_after=0.0), 0.7),
+VARIANTS: dict[str, RankingSettings] = {
+    "ranking": RankingSettings(),
+    "no thesaurus": replace(RankingSettings(), thesaurus=None),
+    "BM25 alone": replace(only(lexical=1.0), thesaurus=None),
+    "n-grams alone": replace(only(dense=1.0), thesaurus=None, dense_before=0.0, dense_after=0.0),
 }
-"""What is compared: settings of the ranking, and the embedder's share of meaning."""
+"""Settings of the ranking that are compared."""
 
 
 def ranker_of(talk: Conversation, embedder: Embedder, settings: RankingSettings) -> Ranker:
@@ -83,13 +82,13 @@ def measure(conversations: int, kinds: Sequence[str] = KINDS) -> Outcome:
     """Runs the benchmark on that many conversations of each kind and split."""
     figures: dict[str, float] = {}
     tables = []
+    embedder = HashingEmbedder()
     for split in SPLITS:
         table = Table("ranking", *kinds, title=f"{split}: recall at {K} of turns / sessions, %")
         talks = {
             kind: [conversation(split, kind, seed) for seed in range(1, conversations + 1)] for kind in kinds
         }
-        for name, (settings, meaning) in VARIANTS.items():
-            embedder = HashingEmbedder(HashingSettings(meaning=meaning))
+        for name, settings in VARIANTS.items():
             found = {kind: [recall(talk, embedder, settings) for talk in talks[kind]] for kind in kinds}
             table.add_row(name, *(_cell(found[kind]) for kind in kinds))
             if name == "ranking":

@@ -10,12 +10,11 @@ Large Scale Multitask Learning", ICML 2009): inner products are those of the fea
 1/sqrt(dimension). A word's runs together weigh about as much as the word, whatever its length; stop words weigh a
 tenth, short words less than long ones, since nothing here knows how rare a word is, and long ones are.
 
-The last 72 dimensions, unless `meaning` is 0, hold the sum of the words' own vectors (`word_table.py`), so that texts
-which mean alike without sharing a word lie near each other. The inner product of two texts is then
-(1 - meaning) * cosine of n-grams + meaning * cosine of meanings; a text without any known word has its n-grams alone.
+What texts mean without sharing a word is not seen here: `memory/thesaurus.py` does what rules can, a sentence model
+(`sentence_embedder.py`) more.
 
 Rules:
-* The vector of a text depends on that text, the settings and the table alone: no state. The identity hashes all three.
+* The vector of a text depends on that text and the settings alone: no state. The identity hashes the settings.
 * All is done on whole arrays of bytes (`byte_runs.py`). Nothing loops over texts or words.
 """
 
@@ -26,11 +25,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from inference.byte_runs import PRIME, ByteRuns, hash_of
 from inference.embedder import EmbedderIdentity, Vectors, with_unit_rows
-from inference.word_table import WordTable, load_word_table
 
 _REVISION = "1"
 _CHUNK_TEXTS = 256
@@ -60,33 +57,20 @@ class HashingSettings:
     """Of all runs of one word together, in root of squares."""
     stop_word: float = 0.1
     """Factor of a stop word's features."""
-    meaning: float = 0.7
-    """The share of the words' meanings: 0 (n-grams alone, the table is not read) to less than 1."""
 
     def __post_init__(self) -> None:
         if not 8 <= self.dimension <= 65_536:
             raise ValueError(f"dimension is {self.dimension}: give 8 to 65,536")
         if min(self.word, self.word_pair, self.runs, self.stop_word) < 0 or self.word <= 0:
             raise ValueError("weights must be at least 0, and that of a word above 0")
-        if not 0 <= self.meaning < 1:
-            raise ValueError(f"meaning is {self.meaning}: give at least 0 and less than 1")
 
 
 class HashingEmbedder:
-    """An `Embedder` of hashed n-grams and words' meanings. Threads may share it."""
+    """An `Embedder` of hashed n-grams. Threads may share it."""
 
-    def __init__(self, settings: HashingSettings | None = None, table: WordTable | None = None) -> None:
-        """`table`: instead of the one that comes with the package."""
+    def __init__(self, settings: HashingSettings | None = None) -> None:
         self.settings = settings or HashingSettings()
-        if self.settings.meaning == 0:
-            table = None
-        elif table is None:
-            table = load_word_table()
-        self._table = table
-        self._buckets = self.settings.dimension - (0 if table is None else table.vectors.shape[1])
-        if self._buckets < 8:
-            raise ValueError(f"dimension is {self.settings.dimension}: the table leaves no room for n-grams")
-        spec = f"{_REVISION}|{self.settings}|{_RUNS}|{PRIME}|{' '.join(_STOP_WORDS)}|{table and table.hash}"
+        spec = f"{_REVISION}|{self.settings}|{_RUNS}|{PRIME}|{' '.join(_STOP_WORDS)}"
         self._identity = EmbedderIdentity(
             "hashing",
             _REVISION,
@@ -96,11 +80,10 @@ class HashingEmbedder:
         self._stop_words = np.sort(
             np.array([hash_of(word.encode()) for word in _STOP_WORDS], dtype=np.uint64)
         )
-        self._word_weights = None if table is None else table.weights()
 
     @property
     def identity(self) -> EmbedderIdentity:
-        """Name, revision, the hash of the settings and the table, dimension."""
+        """Name, revision, the hash of the settings, dimension."""
         return self._identity
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -121,19 +104,13 @@ class HashingEmbedder:
         """Fills in the rows of a few texts."""
         text = ByteRuns(texts)
         words = text.hashes(text.starts, text.ends)
-        vectors[:, : self._buckets] = self._hashed(text, words, texts)
-        if self._table is not None:
-            share = self.settings.meaning
-            meanings = self._meanings(text, words, self._table)
-            with_unit_rows(vectors[:, : self._buckets])
-            vectors[:, : self._buckets] *= np.sqrt(1 - share)
-            vectors[:, self._buckets :] = meanings * np.sqrt(share)
+        vectors[:] = self._hashed(text, words, texts)
 
     def _hashed(
         self, text: ByteRuns, words: NDArray[np.uint64], texts: Sequence[bytes]
     ) -> NDArray[np.float64]:
         """The sums of features in their buckets: shape (texts, buckets), no row zero."""
-        rows, count = len(texts), self._buckets
+        rows, count = len(texts), self.settings.dimension
         hashes, places, weights = self._features(text, words)
         buckets = (hashes >> np.uint64(33)) % np.uint64(count)
         signs = 1.0 - 2.0 * ((hashes >> np.uint64(32)) & np.uint64(1)).astype(np.float64)
@@ -145,21 +122,6 @@ class HashingEmbedder:
             sums[row] = 0
             sums[row, hash_of(texts[row][:_PLAIN_BYTES]) % count] = 1.0
         return sums
-
-    def _meanings(self, text: ByteRuns, words: NDArray[np.uint64], table: WordTable) -> Vectors:
-        """The sums of the words' vectors, scaled to length 1 or zero: shape (texts, the table's dimension)."""
-        at = np.minimum(np.searchsorted(table.hashes, words), len(table.hashes) - 1)
-        known = np.flatnonzero((table.hashes[at] == words) & ~self._are_stop_words(words))
-        word_rows = table.order[at[known]]
-        assert self._word_weights is not None
-        weights = self._word_weights[word_rows]
-        text_rows = text.row[text.starts[known]]
-        shape = (int(text.row[-1]) + 1, len(table.words))
-        # Words that stand twice count twice: the sparse product adds them.
-        sums = csr_array((weights, (text_rows, word_rows)), shape=shape) @ table.vectors
-        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        unit: Vectors = (sums / np.maximum(lengths, _CANCELLED)).astype(np.float32, copy=False)
-        return unit
 
     def _are_stop_words(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
         stop: NDArray[np.bool_] = self._stop_words[np.searchsorted(self._stop_words[:-1], words)] == words

@@ -31,10 +31,8 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.word_table import load_word_table
 from memory.bm25 import NO_ROW, BM25Settings, Floats, TextIndex
 from memory.errors import InvalidItem
-from memory.expansion import ExpansionSettings, Vocabulary
 from memory.item import Item
 from memory.text import (
     ANSWER_SHAPES,
@@ -42,9 +40,11 @@ from memory.text import (
     name_words,
     names_in,
     split_speaker,
+    terms,
     terms_and_words,
     time_cue,
 )
+from memory.thesaurus import ThesaurusSettings, load_thesaurus
 
 Vector = NDArray[np.float32]
 K_MAX = 10_000
@@ -65,7 +65,7 @@ class Weights:
     lexical: float = 0.45
     window: float = 0.45
     session: float = 0.3
-    dense: float = 0.45
+    dense: float = 0.35
     speaker: float = 0.4
     time: float = 0.3
     shape: float = 0.2
@@ -86,7 +86,7 @@ class RankingSettings:
 
     weights: Weights = field(default_factory=Weights)
     bm25: BM25Settings = field(default_factory=BM25Settings)
-    expansion: ExpansionSettings | None = field(default_factory=ExpansionSettings)
+    thesaurus: ThesaurusSettings | None = field(default_factory=ThesaurusSettings)
     """None: the question's own words alone."""
     window_decay: tuple[float, ...] = (0.6, 0.4, 0.2)
     """Weights of the turns 1, 2, 3 away."""
@@ -136,8 +136,8 @@ class Ranker:
     def __init__(self, dimension: int, settings: RankingSettings | None = None) -> None:
         self.settings = settings or RankingSettings()
         self._text = TextIndex(self.settings.bm25)
-        expansion = self.settings.expansion
-        self._vocabulary = None if expansion is None else Vocabulary(load_word_table(), expansion)
+        thesaurus = self.settings.thesaurus
+        self._thesaurus = None if thesaurus is None else load_thesaurus(thesaurus)
         self._items: list[Item] = []
         self._speakers: dict[str, int] = {}
         self._row_of: dict[int, int] = {}
@@ -159,10 +159,7 @@ class Ranker:
         if item.speaker:
             said = said if speaker.lower() == item.speaker.lower() else item.text
             speaker = item.speaker
-        pairs = terms_and_words(said)
-        row = self._text.add([term for term, _ in pairs], session=item.session, turn=item.turn)
-        if self._vocabulary is not None:
-            self._vocabulary.add(pairs)
+        row = self._text.add(terms(said), session=item.session, turn=item.turn)
         if row == len(self._vectors):
             self._vectors = np.concatenate([self._vectors, np.zeros_like(self._vectors)])
             self._numbers = np.concatenate([self._numbers, np.zeros_like(self._numbers)])
@@ -261,12 +258,10 @@ class Ranker:
     def _wanted(self, query: Query) -> list[list[tuple[str, float]]]:
         """The question's distinct terms without participants' names, each with what may stand in for it."""
         named = {word for name in self._named(query) for word in name_words(name)}
-        pairs = dict(reversed([pair for pair in terms_and_words(query.text) if pair[1] not in named]))
-        asked = list(reversed(pairs.items()))
-        if self._vocabulary is None:
-            return [[(term, 1.0)] for term, _ in asked]
-        related = self._vocabulary.related([word for _, word in asked])
-        return [[(term, 1.0), *others] for (term, _), others in zip(asked, related, strict=True)]
+        asked = list(dict.fromkeys(term for term, word in terms_and_words(query.text) if word not in named))
+        if self._thesaurus is None:
+            return [[(term, 1.0)] for term in asked]
+        return [[(term, 1.0), *self._thesaurus.related(term)] for term in asked]
 
     def _named(self, query: Query) -> list[str]:
         """The participants that the question names: by their whole names, or where it has none by a part of one."""

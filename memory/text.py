@@ -2,9 +2,9 @@
 
 Rules:
 * A term is a word in lower case, without stop words, brought to a common form: irregular forms by a table ("went" to
-  "go"), then one inflectional ending off, and one derivational ending, where at least three letters stay; then a final
-  e goes, y becomes i, and doubled consonants become one. It is lighter than Porter's (1980), which also joins words
-  that have little in common, and unlike it knows irregular verbs.
+  "go"), then one inflectional ending off ("hiking" to "hike"), then one derivational ending ("activity" to "active"),
+  where three or four letters stay; then British and American spellings become one. It is lighter than Porter's (1980),
+  which also joins words that have little in common, and unlike it knows irregular verbs.
 * Unicode letters are letters. A text without any word has no terms.
 * A time cue is a year, month, season or day named in a question; it is compared with the time of an item.
 """
@@ -37,19 +37,46 @@ _IRREGULAR_FORMS: Final = """
     people:person ran:run rang rung:ring ridden rode:ride rose risen:rise said:say sang sung:sing sank:sink sat:sit
     saw seen:see sent:send shook shaken:shake shone:shine shot:shoot showed shown:show shut:shut slept:sleep sold:sell
     sought:seek spent:spend spoke spoken:speak spun:spin stole stolen:steal stood:stand struck:strike stuck:stick
+    used using uses:use tying tied:tie dying died dies:die lying lied lies:lie beaten:beat bound:bind clung:cling
+    crept:creep dreamt:dream forgave forgiven:forgive knelt:kneel leapt:leap leant:lean learnt:learn lit:light
+    overcame:overcome proven:prove sewn:sew shrank:shrink slid:slide spelt:spell spilt:spill sprang:spring stung:sting
+    swollen:swell swung:swing tore torn:tear undid undone:undo wept:weep withdrew withdrawn:withdraw sown:sow
+    wives:wife knives:knife lives:life wolves:wolf shelves:shelf loaves:loaf thieves:thief halves:half
+    geese:goose dice:die better best:good worse worst:bad centre centres:center theatre theatres:theater grey:gray
+    cheque cheques:check programme programmes:program jewelry:jewellery movies:movie cookies:cookie shoes:shoe
+    decision decisions:decide death deaths:die marriage marriages:marry photography:photograph
+    bakery bakeries:bake choice choices:choose belief beliefs:believe growth:grow flight flights:fly speech speeches:speak
+    analysis analyses:analyze sale sales:sell advice:advise puppies:puppy selfies:selfie calories:calorie buses:bus gases:gas
     swam swum:swim swept:sweep swore sworn:swear taken took:take taught:teach teeth:tooth thought:think threw
     thrown:throw told:tell understood:understand woke woken:wake women:woman won:win wore worn:wear wrote written:write
     kids:child kid:child mum:mother mom:mother moms:mother mums:mother dad:father dads:father grandma:grandmother
     granny:grandmother grandpa:grandfather grandad:grandfather bike:bicycle bikes:bicycle photo:photograph
     photos:photograph pic:photograph pics:photograph tv:television fridge:refrigerator
 """
-_ENDINGS: Final = (
-    "iveness", "fulness", "ization", "isation", "edly", "ingly", "ation", "ition", "fully", "iness", "ings", "ments",
-    "ment", "ness", "ions", "ies", "ied", "ing", "ion", "ive", "ers", "est", "ed", "es", "ly", "er", "or", "al", "s",
+_INFLECTIONS: Final = ("ingly", "edly", "ings", "ing", "ies", "ied", "ed", "es", "s", "ly")
+_DERIVATIONS: Final = (
+    "iveness", "fulness", "ization", "isation", "ation", "ition", "fully", "iness", "ment", "ness", "less", "ful",
+    "ion", "ive", "ity", "ism", "ist", "est", "er", "or", "al",
 )  # fmt: skip
-_NEED_FOUR: Final = frozenset(("er", "ers", "or", "al", "est", "ion", "ions", "ive", "ation", "ition"))
-_KEPT: Final = frozenset(("always", "news", "series", "species", "this"))
+_DERIVATIONS_MAX: Final = 2
+_INSTEAD: Final = {"iness": "y", "isation": "ize", "ization": "ize"}
+_NEED_FOUR: Final = frozenset(("er", "or", "al", "est", "ion", "ive", "ation", "ition", "ity", "ism", "ist"))
+_NEVER_LY: Final = frozenset(
+    ("family", "reply", "supply", "apply", "early", "only", "assembly", "daily", "july")
+)
+_KEPT: Final = frozenset(
+    """
+    always news series species this evening morning ceiling flower shower corner mother brother letter matter number
+    counter answer summer dinner weather interest request harvest protest contest forest invest suggest arrest digest
+    format combat
+    """.split()  # noqa: SIM905  # as above
+)
+"""Words that are not what is left of them without an ending."""
 _WORD: Final = re.compile(r"[^\W_]+")
+_VOWEL: Final = re.compile("[aeiouy]")
+_LOST_E: Final = re.compile("[^aeiou][aeiou][^aeiouwxy]")
+"""What is left of `baking`, `hiked`, `moves`: their words end in e."""
+_OUR: Final = re.compile("(?<=[a-z]{3})our")
 _CLITIC: Final = re.compile(r"['\u2019](?:s|re|ve|ll|d|m|t)\b")
 _SPEAKER: Final = re.compile(r"^([^\W\d_][\w .'-]{0,40}?)\s*:\s+")
 
@@ -88,21 +115,67 @@ def terms_and_words(text: str) -> list[tuple[str, str]]:
 @lru_cache(maxsize=100_000)
 def stem(word: str) -> str:
     """The common form of a word in lower case."""
+    word = _OUR.sub("or", word)
     word = _IRREGULAR.get(word, word)
-    if len(word) <= 3 or word in _KEPT or not word.isalpha():
+    if len(word) <= 3 or not word.isalpha():
         return word
-    for ending in _ENDINGS:
-        left = len(word) - len(ending)
-        if word.endswith(ending) and left >= (4 if ending in _NEED_FOUR else 3):
-            if ending == "s" and word[-2] in "su":
-                break
-            word = word[:left] + ("y" if ending in ("ies", "ied", "iness") else "")
-            break
-    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiouls":
+    if word not in _KEPT:
+        word = _without_inflection(word)
+        word = _IRREGULAR.get(word, word)
+    for _ in range(_DERIVATIONS_MAX):
+        if word not in _KEPT:
+            word = _without_derivation(word)
+    return _spelt(word)
+
+
+def _without_inflection(word: str) -> str:
+    """Without a plural's, a verb's or an adverb's ending, where what is left has three letters and a vowel."""
+    for ending in _INFLECTIONS:
+        left = word[: -len(ending)]
+        if not word.endswith(ending) or len(left) < 3 or not _VOWEL.search(left):
+            continue
+        if (
+            (ending == "s" and left[-1] in "su")
+            or (ending == "ly" and word in _NEVER_LY)
+            or word[-3:] == "eed"
+        ):
+            return word
+        if ending in ("ies", "ied"):
+            return left + "y"
+        if ending in ("s", "ly"):
+            return left
+        if len(left) > 3 and left[-1] == left[-2] and left[-1] not in "aeiouls":
+            return left[:-1]
+        return left + "e" if _LOST_E.fullmatch(left) else left
+    return word
+
+
+def _without_derivation(word: str) -> str:
+    for ending in _DERIVATIONS:
+        left = word[: -len(ending)]
+        if word.endswith(ending) and (
+            len(left) >= (4 if ending in _NEED_FOUR else 3) or (ending == "er" and _LOST_E.fullmatch(left))
+        ):
+            return left + _INSTEAD.get(ending, "e" if _LOST_E.fullmatch(left) else "")
+    return word
+
+
+def _spelt(word: str) -> str:
+    """One spelling for what has several: final e and y, doubled letters, -ate as in -ation, -ise and -ize."""
+    if (
+        len(word) > 3
+        and word[-1] == word[-2]
+        and word[-1] not in "aeious"
+        and (word[-1] != "l" or len(word) > 5)
+    ):
         word = word[:-1]
-    if len(word) > 3 and word[-1] == "e":
+    if len(word) > 4 and word[-1] == "e":
         word = word[:-1]
-    return word[:-1] + "i" if len(word) > 3 and word[-1] == "y" else word
+    if len(word) > 3 and word[-1] == "y":
+        word = word[:-1] + "i"
+    if len(word) > 5 and word.endswith("at") and word not in _KEPT:
+        word = word[:-2]
+    return word[:-1] + "z" if len(word) > 4 and word.endswith(("is", "ys")) else word
 
 
 def name_words(name: str) -> frozenset[str]:

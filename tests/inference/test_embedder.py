@@ -7,7 +7,7 @@ import pytest
 
 from inference.embedder import Embedder, EmbedderError, hash_of_files, with_unit_rows
 from inference.embedding_cache import CachedEmbedder
-from inference.hashing_embedder import HashingEmbedder, HashingSettings
+from inference.hashing_embedder import HashingEmbedder
 from inference.sentence_embedder import SentenceTransformerEmbedder
 from tests.inference.embedders import minilm
 
@@ -35,11 +35,10 @@ def sentence_transformer() -> Embedder:
 @pytest.fixture(
     params=[
         HashingEmbedder,
-        lambda: HashingEmbedder(HashingSettings(meaning=0.0)),
         lambda: CachedEmbedder(HashingEmbedder(), entries=3),
         sentence_transformer,
     ],
-    ids=["hashing", "n-grams", "cached", "sentence-transformers"],
+    ids=["hashing", "cached", "sentence-transformers"],
     scope="module",
 )
 def embedder(request: pytest.FixtureRequest) -> Embedder:

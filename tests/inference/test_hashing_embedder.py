@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from inference import hashing_embedder
 from inference.hashing_embedder import HashingEmbedder, HashingSettings
-from inference.word_table import load_word_table
 
-PLAIN = HashingSettings(word=1.0, word_pair=0.5, runs=0.8, stop_word=1.0, meaning=0.0)
+PLAIN = HashingSettings(word=1.0, word_pair=0.5, runs=0.8, stop_word=1.0)
 MASK = (1 << 64) - 1
 
 
@@ -84,33 +83,10 @@ def test_every_setting_changes_the_identity() -> None:
     }
     changed["dimension"] = HashingSettings(dimension=200)
     hashes = {HashingEmbedder(each).identity.hash for each in (settings, *changed.values())}
-    hashes.add(HashingEmbedder(HashingSettings(meaning=0.0)).identity.hash)
-    assert len(hashes) == 2 + len(changed)
+    assert len(hashes) == 1 + len(changed)
 
 
-def test_with_a_table_texts_that_mean_alike_are_near_without_a_word_in_common() -> None:
-    plain, knowing = HashingEmbedder(HashingSettings(meaning=0.0)), HashingEmbedder()
-    texts = ["her child is ill", "the kid has a fever", "income tax rates"]
-    child, kid, _ = plain.embed(texts)
-    assert child @ kid < 0.1
-    child, kid, tax = knowing.embed(texts)
-    assert child @ kid > 0.3 + child @ tax
-
-
-def test_with_a_table_a_similarity_is_the_weighted_sum_of_both() -> None:
-    table, share = load_word_table(), 0.6
-    texts = ["puppy", "dog", "zzqx", "the dog dog"]
-    blended = HashingEmbedder(HashingSettings(meaning=share), table).embed(texts)
-    grams = HashingEmbedder(HashingSettings(dimension=384 - 72, meaning=0.0)).embed(texts)
-    meanings = table.vectors_of(texts)
-    for one, other in ((0, 1), (1, 0), (1, 1)):
-        expected = (1 - share) * grams[one] @ grams[other] + share * meanings[one] @ meanings[other]
-        assert blended[one] @ blended[other] == pytest.approx(expected, abs=1e-5)
-    assert not blended[2, -72:].any()
-    np.testing.assert_allclose(blended[3, -72:], blended[1, -72:], atol=1e-5)
-
-
-@pytest.mark.parametrize("wrong", [{"dimension": 1}, {"word": 0.0}, {"runs": -1.0}, {"meaning": 1.0}])
+@pytest.mark.parametrize("wrong", [{"dimension": 1}, {"word": 0.0}, {"runs": -1.0}])
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"give|above 0"):
         HashingSettings(**wrong)  # type: ignore[arg-type]  # dimension is an int where it is given

@@ -75,10 +75,10 @@ def test_names_that_are_words_or_share_a_part_are_told_apart() -> None:
 
 
 def test_an_answer_is_found_by_the_question_before_it() -> None:
-    window = replace(only(window=1.0), expansion=None)
+    window = replace(only(window=1.0), thesaurus=None)
     found = ask(ranker(TALK, window), "the name of the puppy")
     assert set(ids(found)[:3]) == {1, 2, 3}
-    alone = replace(only(lexical=1.0), expansion=None)
+    alone = replace(only(lexical=1.0), thesaurus=None)
     scores = {ranked.item.id: ranked.score for ranked in ask(ranker(TALK, alone), "the name of the puppy")}
     assert scores[3] == 0
 
@@ -86,7 +86,7 @@ def test_an_answer_is_found_by_the_question_before_it() -> None:
 def test_a_question_in_other_words_finds_what_was_meant() -> None:
     settings = only(lexical=1.0)
     assert ids(ask(ranker(TALK, settings), "young dog", k=1)) == [1]
-    assert ask(ranker(TALK, replace(settings, expansion=None)), "young dog", k=1)[0].score == 0
+    assert ask(ranker(TALK, replace(settings, thesaurus=None)), "young dog", k=1)[0].score == 0
 
 
 def test_a_time_in_the_question_prefers_items_of_that_time() -> None:
@@ -146,7 +146,7 @@ def test_removal_leaves_what_never_having_been_there_would() -> None:
         for number in range(40)
     ]
     gone = set(rng.sample(range(40), 20))
-    settings = replace(RankingSettings(), expansion=None)
+    settings = replace(RankingSettings(), thesaurus=None)
     made = ranker(items, settings)
     for number in sorted(gone):
         assert made.remove(number)

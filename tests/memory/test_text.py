@@ -38,6 +38,15 @@ def test_words_are_lower_case_without_clitics_in_any_script() -> None:
         ("move", "moved", "moving", "moves"),
         ("plan", "planned", "planning"),
         ("happy", "happiness"),
+        ("organise", "organized", "organization", "organisations", "organiser"),
+        ("activity", "activities", "active"),
+        ("hike", "hiking", "hiked", "hikers"),
+        ("family", "families"),
+        ("interest", "interested", "interesting"),
+        ("colour", "colors", "colourful"),
+        ("decide", "decided", "decision"),
+        ("educate", "education", "educated"),
+        ("travel", "travelling", "traveled", "travellers"),
     ],
 )
 def test_forms_of_a_word_have_one_stem(forms: tuple[str, ...]) -> None:
@@ -45,7 +54,18 @@ def test_forms_of_a_word_have_one_stem(forms: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("bus", "but"), ("class", "clay"), ("news", "new"), ("king", "kin"), ("ring", "red")]
+    ("one", "other"),
+    [
+        ("bus", "but"),
+        ("care", "car"),
+        ("speed", "spend"),
+        ("flower", "flow"),
+        ("shower", "show"),
+        ("class", "clay"),
+        ("news", "new"),
+        ("king", "kin"),
+        ("ring", "red"),
+    ],
 )
 def test_other_words_keep_theirs(one: str, other: str) -> None:
     assert stem(one) != stem(other)
