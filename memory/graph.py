@@ -9,7 +9,8 @@ Rules, each for a trap of faiss 1.15 that was reproduced:
 * HNSW cannot remove: what is removed is masked by a bitmap, and the graph built anew when a third of it is masked.
 * `bounded_queue=False` ignores the selector, and would find what was removed: it is never set.
 * A selective selector makes HNSW return too few: if less than a fifth passes, or fewer came back than there are, the
-  stored vectors are scanned instead. So a search gives exactly min(k, members that pass).
+  stored vectors are scanned instead; and so for more than a thousand results. So a search gives exactly
+  min(k, members that pass).
 """
 
 import threading
@@ -31,6 +32,7 @@ _EF_CONSTRUCTION: Final = 64
 _SLICE_S: Final = 0.004
 _SLICE_MOST: Final = 1024
 _SCAN_BELOW: Final = 0.2
+_WALK_MOST: Final = 1000
 _GROWTH: Final = 1.25
 
 
@@ -155,6 +157,8 @@ class Graph:
                     return self._scan(query, wanted, bits)
             if wanted == 0:
                 return _nothing()
+            if wanted > _WALK_MOST:
+                return self._scan(query, wanted, bits)
             selector = faiss.IDSelectorBitmap(bits)
             ef = max(self._ef, 2 * k)
             parameters = faiss.SearchParametersHNSW(efSearch=ef, sel=selector)

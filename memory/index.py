@@ -11,12 +11,12 @@ Rules:
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import faiss
 import numpy as np
 
-from memory.block import KINDS, Batch, Block, Filter, Found, best
+from memory.block import KINDS, Batch, Block, BlockView, Filter, Found, best
 from memory.graph import Graph
 from memory.schema import Row, Vectors, from_half
 from memory.settings import MemorySettings
@@ -48,9 +48,8 @@ class Captured:
     """A scope as it was between two commits: what a snapshot writes."""
 
     number: int
-    block: Batch
+    block: BlockView
     graph: Graph | None
-    dead: set[int] = field(default_factory=set)
 
 
 class Index:
@@ -84,6 +83,11 @@ class Index:
         """As `count`, but fast, and too large by what is under way."""
         scope = self._scopes.get(number)
         return 0 if scope is None else len(scope.block) + (len(scope.graph) if scope.graph else 0)
+
+    def unbuilt(self, number: int) -> int:
+        """Members of a scope that are in its block: with a graph, or above `exact_items`, they wait to be built in."""
+        scope = self._scopes.get(number)
+        return 0 if scope is None else len(scope.block)
 
     def version(self, number: int) -> int:
         """A number that grows with every change of a scope's members; 0 if it never had any."""
@@ -170,10 +174,10 @@ class Index:
         return busy
 
     def capture(self) -> tuple[int, list[Captured]]:
-        """The index as it is between two commits, and its sequence number. Blocks are copied, graphs are not."""
+        """The index as it is between two commits, and its sequence number. Nothing is copied yet."""
         with self._change:
             return self.sequence, [
-                Captured(number, scope.block.members(), scope.graph) for number, scope in self._scopes.items()
+                Captured(number, scope.block.capture(), scope.graph) for number, scope in self._scopes.items()
             ]
 
     def restore(self, number: int, block: Batch, graph: Graph | None) -> None:
@@ -211,7 +215,8 @@ class Index:
 
     def _move(self, scope: ScopeIndex) -> None:
         with self._change:
-            batch = scope.block.members()
+            view = scope.block.capture()
+        batch = view.members()
         graph = scope.graph or Graph(self.dimension, self.settings.graph_ef)
         new = np.array([each not in graph.positions for each in batch.ids.tolist()], np.bool_)
         graph.add(batch.take(new), scope.block)
@@ -219,11 +224,8 @@ class Index:
             for each in list(graph.positions) if scope.graph is None else []:
                 if each not in scope.block.positions:  # removed from the block after the graph had it
                     graph.remove(each)
-            since = scope.block.members()
-            moved = graph.positions
-            rest = since.take(np.array([each not in moved for each in since.ids.tolist()], np.bool_))
             block = Block(self.dimension)
-            block.add(rest)
+            block.add(scope.block.without(graph.positions))
             scope.graph = graph
             scope.block = block
 

@@ -34,7 +34,7 @@ from memory.scope import Scope, checked
 from memory.seat import Seat
 from memory.settings import MemorySettings
 from memory.transaction import Receipt
-from memory.view import Pair, rank_pairs, rank_past
+from memory.view import Pair, rank_pairs
 
 T = TypeVar("T")
 _TRIES: Final = 200
@@ -257,17 +257,17 @@ class RayMemory:
         """See `Memory.as_of`."""
 
         async def read() -> list[Ranked]:
-            groups = self._groups(scope, None)
             found = await asyncio.gather(
                 *(
-                    _answer(self._shards[shard].believed.remote(when, scope=scope, within=scopes))
-                    for shard, scopes in groups.items()
+                    _answer(self._shards[shard].past.remote(when, text, k, scope=scope, within=scopes))
+                    for shard, scopes in self._groups(scope, None).items()
                 )
             )
-            query = None
-            if text and groups:
-                query = await _answer(self._shards[next(iter(groups))].query.remote(text, k))
-            return rank_past([pair for some in found for pair in some], k, query, self._ranking)
+            pairs = [pair for _, some in found for pair in some]
+            if text:
+                return rank_pairs(found[0][0], pairs, self._ranking)
+            latest = sorted((item for item, _ in pairs), key=lambda item: (-item.recorded_at, item.id))
+            return [Ranked(item, 0.0, {}) for item in latest[:k]]
 
         return await self._settled(read)
 

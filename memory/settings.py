@@ -24,6 +24,8 @@ class MemorySettings:
     """The size that the database may have; a write beyond it is refused with `StoreFull`."""
     exact_items: int = 20_000
     """Up to so many items a scope is searched exactly; above, by a graph."""
+    unbuilt_items: int = 80_000
+    """Items of a scope that may wait, in full precision, to be built into its graph; with more, writers wait."""
     graph_ef: int = 128
     """How many candidates a search of a graph keeps: more is more exact and slower."""
     snapshot_changes: int = 20_000

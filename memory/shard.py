@@ -25,8 +25,10 @@ from memory.block import Batch, Filter
 from memory.changes import Changes, changes_after, owned_elsewhere, take_changes
 from memory.errors import (
     InvalidItem,
+    MemoryFault,
     Moved,
     NotAllowed,
+    Overloaded,
     SnapshotCorrupt,
     StoreClosed,
     StoreCorrupt,
@@ -35,7 +37,7 @@ from memory.errors import (
 from memory.index import Index
 from memory.item import Draft, Item
 from memory.probe import Probe, silent
-from memory.schema import WHOLE, Row, Vectors, check_row, from_half, slot_of, to_half
+from memory.schema import WHOLE, Row, Vectors, check_row, from_half, is_id, slot_of, to_half
 from memory.scope import SLOTS, Scope, checked
 from memory.settings import MemorySettings
 from memory.snapshot import newest_snapshot, read_snapshot, write_snapshot
@@ -45,7 +47,7 @@ from memory.vector import checked_vectors
 from memory.writer import Writer
 
 _logger = logging.getLogger("rayswarm.memory")
-_LOAD_ROWS: Final = 10_000
+_LOAD_ROWS: Final = 2_000
 _CACHED_ITEMS: Final = 20_000
 _AGAIN: Final = 200
 _AGAIN_PAUSE_S: Final = 0.001
@@ -96,6 +98,7 @@ class Shard:
         self._corrupt: list[int] = []
         self._advanced = threading.Condition()
         self._tending = threading.Lock()
+        self._built = threading.Condition()
         self._closing = threading.Event()
         try:
             self.recovery = self._open()
@@ -135,6 +138,7 @@ class Shard:
                 f"{len(drafts):,} items in one call: {self.settings.batch_items:,} at most, write them in parts"
             )
         ready = prepare(drafts, to_half(checked_vectors(vectors, len(drafts), self.identity)))
+        self._wait_for_builder({draft.scope for draft in drafts})
         request = ["add", [each.hash for each in ready], [each.draft.scope.path for each in ready]]
 
         def work(transaction: Transaction) -> list[Receipt]:
@@ -197,8 +201,9 @@ class Shard:
 
     def get(self, item_id: int, reader: Scope) -> Item:
         """The item, retired or not. Raises `UnknownItem` if the reader does not see it."""
-        self._check_here([slot_of(item_id)] if isinstance(item_id, int) else [])
-        found = self._look_up([item_id]).get(item_id)
+        known = is_id(item_id)
+        self._check_here([slot_of(item_id)] if known else [])
+        found = self._look_up([item_id]).get(item_id) if known else None
         if found is None or not checked(reader).sees(found.scope):
             raise UnknownItem(
                 f"no item {item_id!r} is seen from {reader.path}. It may never have been, may have been forgotten, or "
@@ -384,7 +389,7 @@ class Shard:
     def _load_rows(self, after: int) -> int:
         read = 0
         batch: list[Row] = []
-        write = self.store.writing
+        write, where = self.store.writing, str(self.store.path)
         if after:
             for (each,) in write.execute("SELECT id FROM erased WHERE sequence > ?", (after,)).fetchall():
                 for number in self.index.scopes():
@@ -395,7 +400,7 @@ class Shard:
             if after:
                 self.index.drop(row[0], row[1])
             try:
-                check_row(row, self.identity.dimension, str(self.store.path))
+                check_row(row, self.identity.dimension, where)
             except StoreCorrupt as error:
                 _logger.error("%s", error)
                 self._corrupt.append(row[0])
@@ -442,6 +447,22 @@ class Shard:
         if foreign and any(slot in foreign for slot in slots):
             raise Moved(f"what was asked of {self.store.path} lives on another shard now: ask there")
 
+    def _wait_for_builder(self, scopes: set[Scope]) -> None:
+        """Holds a writer up while graphs are too far behind: what waits for them is in memory, in full precision."""
+        most = max(self.settings.unbuilt_items, self.settings.exact_items)
+        numbers = [self.store.numbers[scope] for scope in scopes if scope in self.store.numbers]
+
+        def near() -> bool:
+            return self._closing.is_set() or all(self.index.unbuilt(number) <= most for number in numbers)
+
+        if not near():
+            with self._built:
+                if not self._built.wait_for(near, self.settings.write_timeout_s):
+                    raise Overloaded(
+                        f"more than {most:,} items of a scope wait to be built into its graph in {self.store.path}: "
+                        "write more slowly, or raise MemorySettings.unbuilt_items"
+                    )
+
     def _check_leading(self, reader: Scope) -> None:
         checked(reader)
         if self.following:
@@ -451,14 +472,21 @@ class Shard:
         return str(asdict(self.identity))
 
     def _tend(self) -> None:
+        tended = -1
         while not self._closing.wait(_TEND_S):
+            if self.index.changes == tended:
+                continue
+            tended = self.index.changes
             try:
                 with self._tending:
-                    self.index.tend()
+                    busy = self.index.tend()
+                if busy:
+                    with self._built:
+                        self._built.notify_all()
                 since = self.index.changes - self._snapshot_changes
                 if since > max(self.settings.snapshot_changes, len(self.index) // 4):
                     self.snapshot()
-            except OSError as error:  # a full disk: the rows are the truth, and are safe
+            except (OSError, MemoryFault) as error:  # a full disk: the rows are the truth, and are safe
                 _logger.warning("no snapshot of %s: %s", self.store.folder, error)
                 self._snapshot_changes = self.index.changes
 

@@ -123,7 +123,8 @@ def _write_files(new: Path, captured: list[Captured]) -> list[list[int]]:
     scopes = []
     with (new / _BLOCKS).open("wb") as file:
         for scope in captured:
-            _write_batch(file, scope.block)
+            members = scope.block.members()
+            _write_batch(file, members)
             rows = -1
             if scope.graph is not None:
                 columns = scope.graph.write(new / f"graph-{scope.number}")
@@ -131,7 +132,7 @@ def _write_files(new: Path, captured: list[Captured]) -> list[list[int]]:
                 alive = scope.graph.positions
                 file.write(np.array([each in alive for each in columns.ids.tolist()], np.uint8).tobytes())
                 rows = len(columns.ids)
-            scopes.append([scope.number, len(scope.block.ids), rows])
+            scopes.append([scope.number, len(members.ids), rows])
     return scopes
 
 

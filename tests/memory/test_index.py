@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from memory.block import Batch, Block, Filter
+from memory.errors import Overloaded
 from memory.graph import Graph
 from memory.item import Draft, Kind
 from memory.memory import Memory
@@ -184,4 +185,21 @@ def test_a_graph_is_built_anew_when_much_of_it_is_dead(tmp_path: Path) -> None:
     assert scope.graph.dead == 0
     found = shard.search(here, vectors[2600], 500)
     assert sorted(item.id for item, _ in found) == ids[2500:]
+    shard.close()
+
+
+def test_writers_wait_for_a_graph_that_is_far_behind_and_are_told_if_it_takes_too_long(
+    tmp_path: Path,
+) -> None:
+    settings = MemorySettings(exact_items=100, unbuilt_items=200, write_timeout_s=0.3)
+    shard = Shard(tmp_path, TinyEmbedder(DIMENSION).identity, settings)
+    here = Scope("t")
+    rng = np.random.default_rng(8)
+    with shard._tending:  # the builder is held up
+        shard.add([Draft(here, f"n {n}") for n in range(300)], random_vectors(rng, 300, DIMENSION), here)
+        with pytest.raises(Overloaded):
+            shard.add([Draft(here, "one more")], random_vectors(rng, 1, DIMENSION), here)
+    shard.settle()
+    shard.add([Draft(here, "one more")], random_vectors(rng, 1, DIMENSION), here)
+    assert len(shard) == 301
     shard.close()
