@@ -46,13 +46,9 @@ _RESTARTS: Final = 20
 class MemoryDirectory:
     """The actor that knows which shard has which slot, and moves them."""
 
-    def __init__(
-        self, folder: str, shards: Sequence[Any], followers: Sequence[Any], ranking: RankingSettings | None
-    ) -> None:
+    def __init__(self, folder: str, shards: Sequence[Any], ranking: RankingSettings | None) -> None:
         self._table = Table(Path(folder), len(shards))
         self._shards = list(shards)
-        self._followers = list(followers)
-        """Held, not used: an actor that nobody holds is ended, and a leader that is restarting holds nothing."""
         self._ranking = ranking or RankingSettings()
         self._moving = threading.Lock()
         # What a move left half done is put right: each shard answers for what the table gives it.
@@ -129,16 +125,18 @@ def start_memory(
     directory: Any = ray.remote(MemoryDirectory)
     started = directory.options(
         num_cpus=0, max_concurrency=8, max_restarts=_RESTARTS, max_task_retries=_RESTARTS
-    ).remote(str(folder), handles, held, ranking)
+    ).remote(str(folder), handles, ranking)
     ray.get(started.layout.remote())
-    return RayMemory(started)
+    return RayMemory(started, (*handles, *held))
 
 
 class RayMemory:
     """The client: what `Memory` does, awaited, over all shards. May be sent to other actors. For one event loop."""
 
-    def __init__(self, directory: Any) -> None:
+    def __init__(self, directory: Any, held: Sequence[Any] = ()) -> None:
+        """`held`: the actors, which end when nobody holds them: whoever started them holds them all."""
         self._directory = directory
+        self._held = held
         self._owners: list[int] = []
         self._shards: list[Any] = []
         self._ranking = RankingSettings()

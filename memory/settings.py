@@ -18,7 +18,7 @@ class MemorySettings:
     """Items that one call may write: they are written together or not at all."""
     queue_writes: int = 10_000
     """Writes that may wait; the next is refused with `Overloaded`."""
-    write_timeout_s: float = 60.0
+    write_timeout_s: float = 120.0
     """How long a caller waits for its write."""
     max_bytes: int = 1 << 40
     """The size that the database may have; a write beyond it is refused with `StoreFull`."""
@@ -40,7 +40,7 @@ class MemorySettings:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            lowest = 0 if name == "linger_ms" else 1
+            lowest = 0 if name in ("linger_ms", "write_timeout_s") else 1
             if not isinstance(value, int | float) or not math.isfinite(value) or value < lowest:
                 raise InvalidItem(f"MemorySettings.{name} is {value!r}: give a number from {lowest}")
         if self.linger_ms > 2:

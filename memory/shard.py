@@ -25,10 +25,8 @@ from memory.block import Batch, Filter
 from memory.changes import Changes, changes_after, owned_elsewhere, take_changes
 from memory.errors import (
     InvalidItem,
-    MemoryFault,
     Moved,
     NotAllowed,
-    Overloaded,
     SnapshotCorrupt,
     StoreClosed,
     StoreCorrupt,
@@ -36,6 +34,7 @@ from memory.errors import (
 )
 from memory.index import Index
 from memory.item import Draft, Item
+from memory.keeper import Keeper
 from memory.probe import Probe, silent
 from memory.schema import WHOLE, Row, Vectors, check_row, from_half, is_id, slot_of, to_half
 from memory.scope import SLOTS, Scope, checked
@@ -51,7 +50,6 @@ _LOAD_ROWS: Final = 2_000
 _CACHED_ITEMS: Final = 20_000
 _AGAIN: Final = 200
 _AGAIN_PAUSE_S: Final = 0.001
-_TEND_S: Final = 0.05
 _LONGEST_K: Final = 10_000
 _OPTIMISED_WHOLE: Final = 100_000
 _ERASE_AT_ONCE: Final = 1_000
@@ -97,15 +95,12 @@ class Shard:
         self._elsewhere = frozenset[int]()
         self._corrupt: list[int] = []
         self._advanced = threading.Condition()
-        self._tending = threading.Lock()
-        self._built = threading.Condition()
         self._closing = threading.Event()
         try:
             self.recovery = self._open()
         except BaseException:
             self.store.close()
             raise
-        self._snapshot_changes = self.index.changes
         self.writer = Writer(self.store, self.settings, self._apply, clock, probe)
         self.writer.foreign = owned_elsewhere(self.store)
         self._elsewhere = self.writer.foreign
@@ -113,8 +108,7 @@ class Shard:
         """True if it takes another shard's changes, and no writes of its own."""
         self.epoch = int(self.store.meta("epoch", 0))
         """Grows with each change of leader."""
-        self._keeper = threading.Thread(target=self._tend, name="memory-keeper", daemon=True)
-        self._keeper.start()
+        self.keeper = Keeper(self.index, self.settings, self._write_snapshot)
 
     @property
     def sequence(self) -> int:
@@ -138,7 +132,8 @@ class Shard:
                 f"{len(drafts):,} items in one call: {self.settings.batch_items:,} at most, write them in parts"
             )
         ready = prepare(drafts, to_half(checked_vectors(vectors, len(drafts), self.identity)))
-        self._wait_for_builder({draft.scope for draft in drafts})
+        numbers = self.store.numbers
+        self.keeper.wait_for_room([numbers[each] for each in {d.scope for d in drafts} if each in numbers])
         request = ["add", [each.hash for each in ready], [each.draft.scope.path for each in ready]]
 
         def work(transaction: Transaction) -> list[Receipt]:
@@ -344,28 +339,25 @@ class Shard:
 
     def snapshot(self) -> int:
         """Writes a snapshot of the index; gives its sequence number."""
-        with self._tending:
-            changes = self.index.changes
-            name = self.store.rows("SELECT value FROM meta WHERE name = 'name'")[0][0]
-            sequence = write_snapshot(self.store.folder, self.index, name, self._embedder(), self._probe)
-            self._snapshot_changes = changes
-            return sequence
+        return self.keeper.snapshot()
 
     def settle(self) -> None:
-        """Does at once what the keeper would do in time: graphs are built, none is due."""
-        with self._tending:
-            while self.index.tend():
-                pass
+        """Does at once what the keeper would do in time: afterwards no graph is due."""
+        self.keeper.settle()
+
+    def _write_snapshot(self) -> int:
+        name = self.store.rows("SELECT value FROM meta WHERE name = 'name'")[0][0]
+        return write_snapshot(self.store.folder, self.index, name, self._embedder(), self._probe)
 
     def close(self, *, snapshot: bool = True) -> None:
         """Commits what waits, writes a snapshot if there is something new, frees the folder. May be called again."""
         if self._closing.is_set():
             return
         self._closing.set()
-        self._keeper.join()
+        self.keeper.close()
         self.writer.close()
         try:
-            if snapshot and self.index.changes > self._snapshot_changes:
+            if snapshot and self.keeper.due:
                 self.snapshot()
         finally:
             self.store.close()
@@ -447,22 +439,6 @@ class Shard:
         if foreign and any(slot in foreign for slot in slots):
             raise Moved(f"what was asked of {self.store.path} lives on another shard now: ask there")
 
-    def _wait_for_builder(self, scopes: set[Scope]) -> None:
-        """Holds a writer up while graphs are too far behind: what waits for them is in memory, in full precision."""
-        most = max(self.settings.unbuilt_items, self.settings.exact_items)
-        numbers = [self.store.numbers[scope] for scope in scopes if scope in self.store.numbers]
-
-        def near() -> bool:
-            return self._closing.is_set() or all(self.index.unbuilt(number) <= most for number in numbers)
-
-        if not near():
-            with self._built:
-                if not self._built.wait_for(near, self.settings.write_timeout_s):
-                    raise Overloaded(
-                        f"more than {most:,} items of a scope wait to be built into its graph in {self.store.path}: "
-                        "write more slowly, or raise MemorySettings.unbuilt_items"
-                    )
-
     def _check_leading(self, reader: Scope) -> None:
         checked(reader)
         if self.following:
@@ -470,25 +446,6 @@ class Shard:
 
     def _embedder(self) -> str:
         return str(asdict(self.identity))
-
-    def _tend(self) -> None:
-        tended = -1
-        while not self._closing.wait(_TEND_S):
-            if self.index.changes == tended:
-                continue
-            tended = self.index.changes
-            try:
-                with self._tending:
-                    busy = self.index.tend()
-                if busy:
-                    with self._built:
-                        self._built.notify_all()
-                since = self.index.changes - self._snapshot_changes
-                if since > max(self.settings.snapshot_changes, len(self.index) // 4):
-                    self.snapshot()
-            except (OSError, MemoryFault) as error:  # a full disk: the rows are the truth, and are safe
-                _logger.warning("no snapshot of %s: %s", self.store.folder, error)
-                self._snapshot_changes = self.index.changes
 
     def members(self, number: int) -> Batch:
         """What the index has of a scope, by id."""

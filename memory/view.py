@@ -96,7 +96,7 @@ class Views:
     ) -> list[Ranked]:
         """The best of what the reader sees: min(k, there are)."""
         numbers = self._shard.numbers(reader, scopes)
-        size = sum(self._shard.index.size(number) for number in numbers)
+        size = sum(self._shard.index.count(number) for number in numbers)
         if size > self._shard.settings.candidates:
             return rank_pairs(query, self.candidates(query, reader, filter_, scopes), self._ranking)
         view = self._view(tuple(numbers), size)
