@@ -6,7 +6,8 @@ HNSW is of Malkov and Yashunin (TPAMI 2018); here faiss's, M 16 over 16-bit floa
 Rules, each for a trap of faiss 1.15 that was reproduced:
 * Adding while another thread searches crashes the process, and each call that adds to a graph makes a lock for every
   vector in it (IndexHNSW.cpp). So a graph is built in one call, before anybody sees it, and never added to; searches
-  need no lock. `memory/index.py` keeps several and merges them, as a log-structured merge tree does (O'Neil et al., 1996).
+  need no lock. `memory/index.py` keeps several and merges them, as a log-structured merge tree does (O'Neil et al.,
+  1996).
 * HNSW cannot remove: what is removed is masked by a bitmap, and the graph built anew when a third of it is masked.
 * `bounded_queue=False` ignores the selector, and would find what was removed: it is never set.
 * A selective selector makes HNSW return too few: if less than a fifth passes, or fewer came back than there are, the
@@ -89,6 +90,13 @@ class Graph:
         scores, at = self._index.search(query[None], wanted, params=parameters)
         found = self._named(at[0], scores[0])
         return found if len(found[0]) == wanted else self._scan(query, wanted, selector)
+
+    def wipe(self) -> None:
+        """Overwrites the vectors of removed members with zeros. The walk through them is poorer from then on."""
+        storage = faiss.downcast_index(self._index.storage)
+        codes = faiss.rev_swig_ptr(storage.codes.data(), self.total * storage.code_size)
+        alive = np.unpackbits(self._bits, count=self.total, bitorder="little").astype(np.bool_)
+        codes.reshape(self.total, -1)[~alive] = 0
 
     def members(self) -> Batch:
         """All members with their vectors as stored; copies."""

@@ -168,6 +168,13 @@ class Index:
                     busy = True
         return busy
 
+    def wipe(self) -> None:
+        """Overwrites the vectors of removed members in graphs; blocks do it when they remove."""
+        for scope in list(self._scopes.values()):
+            for graph in scope.graphs:
+                if graph.dead:
+                    graph.wipe()
+
     def capture(self) -> tuple[int, list[Captured]]:
         """The index as it is between two commits, and its sequence number. Nothing is copied yet."""
         with self._change:

@@ -35,7 +35,7 @@ class Keeper:
         """Held by whoever changes graphs or writes a snapshot."""
         self._built = threading.Condition()
         self._closing = threading.Event()
-        self._written = index.changes
+        self._written = 0
         self._thread = threading.Thread(target=self._run, name="memory-keeper", daemon=True)
         self._thread.start()
 
@@ -46,6 +46,10 @@ class Keeper:
             sequence = self._write()
             self._written = changes
             return sequence
+
+    def forget_snapshot(self) -> None:
+        """There is none any more: one is due."""
+        self._written = -1
 
     def settle(self) -> None:
         """Does at once what it would do in time: afterwards no graph is due."""

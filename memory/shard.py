@@ -39,7 +39,7 @@ from memory.probe import Probe, silent
 from memory.schema import WHOLE, Row, Vectors, check_row, from_half, is_id, slot_of, to_half
 from memory.scope import SLOTS, Scope, checked
 from memory.settings import MemorySettings
-from memory.snapshot import newest_snapshot, read_snapshot, write_snapshot
+from memory.snapshot import newest_snapshot, read_snapshot, remove_snapshots, write_snapshot
 from memory.store import Store
 from memory.transaction import Effect, Receipt, Transaction, prepare
 from memory.vector import checked_vectors
@@ -324,10 +324,15 @@ class Shard:
                 pass
 
     def scrub(self) -> None:
-        """Takes erased words out of the text index's pages, and empties the log, as far as no reader is in the way.
+        """Takes what was erased off the disk: words in the text index, vectors in graphs and snapshots, the log.
 
-        A large index is merged a part at a time: what is left goes with the next ones.
+        The log as far as no reader is in the way. A large text index is merged a part at a time: what is left goes
+        with the next ones.
         """
+        with self.keeper.tending:
+            self.index.wipe()
+            remove_snapshots(self.store.folder)
+            self.keeper.forget_snapshot()
 
         def work(_: Transaction) -> None:
             command = "('optimize')" if len(self) < _OPTIMISED_WHOLE else "('merge', 1000)"
@@ -372,6 +377,8 @@ class Shard:
                 at = read_snapshot(path, self.index, name=name, embedder=self._embedder(), latest=latest)
             except SnapshotCorrupt as error:
                 problem = str(error)
+                # Not kept: were the store put back to an earlier state, it might fit one day, and be wrong.
+                remove_snapshots(self.store.folder)
                 _logger.warning("%s", problem)
         rows = self._load_rows(at)
         self.index.sequence = latest

@@ -238,3 +238,26 @@ def test_writers_wait_for_a_graph_that_is_far_behind_and_are_told_if_it_takes_to
     shard.add([Draft(here, "one more")], random_vectors(rng, 1, DIMENSION), here)
     assert len(shard) == 301
     shard.close()
+
+
+def test_a_purged_vector_is_nowhere_on_the_disk_and_the_graph_still_finds_the_rest(tmp_path: Path) -> None:
+    settings = MemorySettings(exact_items=50)
+    with Memory.open(tmp_path, TinyEmbedder(64), settings=settings) as memory:
+        here = Scope("t")
+        vectors = random_vectors(np.random.default_rng(10), 200, 64)
+        drafts = [Draft(here, f"n {n}") for n in range(200)]
+        ids = [each.id for each in memory.remember_all(drafts, scope=here, vectors=vectors)]
+        memory.shard.settle()
+        memory.snapshot()
+        blobs = [each.astype(np.float16).tobytes() for each in vectors]
+
+        def on_disk(blob: bytes) -> bool:
+            return any(blob in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+        assert on_disk(blobs[3])
+        memory.purge(ids[:5], scope=here)
+        memory.snapshot()
+        assert not any(on_disk(blob) for blob in blobs[:5])
+        assert on_disk(blobs[5])
+        assert sorted(item.id for item, _ in memory.nearest(vectors[9], scope=here, k=200)) == ids[5:]
+        assert memory.check().sound
