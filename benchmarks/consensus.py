@@ -323,11 +323,7 @@ def consensus(
 
         rayswarm bench consensus --driver ray --seconds 5
     """
-    chosen = (
-        list(CATALOGUE)
-        if protocol == "all"
-        else [entry_named(name).kind.name for name in protocol.split(",")]
-    )
+    chosen = _chosen(protocol)
     trials = [
         Trial(
             name, replicas, fault, liars, latency, bandwidth,
@@ -337,26 +333,40 @@ def consensus(
             faults.split("/"), chosen, _numbers(n, "n"), _numbers(batch, "batch"), _numbers(clients, "clients")
         )
     ]  # fmt: skip
-    figures: dict[str, float] = {}
-    notes: list[str] = []
-    rows: list[dict[str, Any]] = []
-    cells: list[Cell] = []
-    if driver != "ray":
-        cells = compare(trials, seeds)
-        figures |= raft_figures(commands=commands, repeats=repeats)
-        rows += [{"driver": "sim", **cell.row()} for cell in cells]
-        notes.append(f"Simulated: {seeds} seeds a cell, {seconds:g} virtual seconds each after a warm-up.")
-    if driver != "sim":
-        more, told, on_ray = ray_figures(
-            chosen, seconds=max(seconds, 2.0), repeats=repeats, batches=(100, 250)
-        )
-        figures |= more
-        notes += told
-        rows += on_ray
-    if report is not None and cells:
+    nothing = Outcome("", {})
+    simulated = nothing if driver == "ray" else _simulated(trials, seeds, commands, repeats, report)
+    on_ray = nothing if driver == "sim" else _on_ray(chosen, max(seconds, 2.0), repeats)
+    notes = [*simulated.notes, *on_ray.notes]
+    rows = [*simulated.rows, *on_ray.rows]
+    figures = {**simulated.figures, **on_ray.figures}
+    tell(Outcome("consensus", figures, notes, simulated.tables, rows), as_json=as_json)
+
+
+def _chosen(protocol: str) -> list[str]:
+    return (
+        list(CATALOGUE)
+        if protocol == "all"
+        else [entry_named(name).kind.name for name in protocol.split(",")]
+    )
+
+
+def _simulated(
+    trials: Sequence[Trial], seeds: int, commands: int, repeats: int, report: Path | None
+) -> Outcome:
+    cells = compare(trials, seeds)
+    figures = raft_figures(commands=commands, repeats=repeats)
+    seconds = trials[0].seconds
+    notes = [f"Simulated: {seeds} seeds a cell, {seconds:g} virtual seconds each after a warm-up."]
+    if report is not None:
         _write_report(report, cells)
         notes.append(f"Page: {report}")
-    tell(Outcome("consensus", figures, notes, (table_of(cells),) if cells else (), rows), as_json=as_json)
+    rows = [{"driver": "sim", **cell.row()} for cell in cells]
+    return Outcome("", figures, notes, (table_of(cells),), rows)
+
+
+def _on_ray(protocols: Sequence[str], seconds: float, repeats: int) -> Outcome:
+    figures, notes, rows = ray_figures(protocols, seconds=seconds, repeats=repeats, batches=(100, 250))
+    return Outcome("", figures, notes, (), rows)
 
 
 def _write_report(path: Path, cells: Sequence[Cell]) -> None:

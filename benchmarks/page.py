@@ -5,6 +5,7 @@ theory's line is thin and grey, and beneath the measured ones.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -97,7 +98,7 @@ class Plot:
                 axes.legend(frameon=False, fontsize=8, ncols=2)
             text = StringIO()
             figure.savefig(text, format="svg", metadata={"Date": None})
-        svg = text.getvalue()
+        svg = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
         return svg[svg.index("<svg") :]
 
 

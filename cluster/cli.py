@@ -18,7 +18,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from actors.errors import ConfigurationError, SwarmError
-from cluster import check_cli
+from cluster import check_cli, raft_cli
 from cluster.compare import compare_runs
 from cluster.display import LiveDisplay, run_view, runs_view, summary_view
 from cluster.experiment import load_experiment
@@ -202,6 +202,7 @@ app.command()(replay)
 app.command()(fork)
 app.command()(simulate)
 app.add_typer(check_cli.app, name="check")
+app.add_typer(raft_cli.app, name="raft")
 
 
 @app.command(

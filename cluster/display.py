@@ -226,7 +226,10 @@ def _arms_table(results: Sequence[Mapping[str, Any]]) -> Table:
             *(Text(value_text(arm[0]["arm"].get(path))) for path in names),
             str(len(arm)),
             *(_mean_text([result[name] for result in arm]) for name in ("now", "messages", "seconds")),
-            *(_estimate_text(values.get(key, [])) for values in list(columns.values())[:ESTIMATES]),
+            *(
+                _estimate_text(values.get(key, []), share=_are_answers(values))
+                for values in list(columns.values())[:ESTIMATES]
+            ),
         )
     if len(columns) > ESTIMATES:
         table.caption = f"The report shows {len(columns) - ESTIMATES} measures and results more."
@@ -247,8 +250,13 @@ def _mean_text(values: Sequence[float]) -> str:
     return number_text(sum(values) / len(values))
 
 
-def _estimate_text(values: Sequence[float]) -> str:
-    told = estimate(values, share=False)
+def _are_answers(by_arm: Mapping[str, Sequence[float]]) -> bool:
+    """Whether a measure is yes in some trials and no in others: then its mean is a share of trials."""
+    return {value for values in by_arm.values() for value in values} == {0.0, 1.0}
+
+
+def _estimate_text(values: Sequence[float], *, share: bool) -> str:
+    told = estimate(values, share=share)
     interval = "" if told.low is None or told.low == told.high else f" ({interval_text(told.low, told.high)})"
     return f"{number_text(told.mean)}{interval}"
 

@@ -12,7 +12,9 @@ import typer
 from coordination.raft.script import play
 from coordination.raft.transcript import Block, read_script, rewritten
 
-app = typer.Typer(help="Raft by hand: readable transcripts of what replicas say and do.", no_args_is_help=True)
+app = typer.Typer(
+    help="Raft by hand: readable transcripts of what replicas say and do.", no_args_is_help=True
+)
 
 
 @app.callback()

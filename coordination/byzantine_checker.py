@@ -2,7 +2,8 @@
 
 Rules, for honest replicas, across all their lives:
 * Agreement, order without gaps, external validity: by the `Ledger`.
-* No double vote: one digest at most for each ballot. A promise counts from when it is durable, or seen by anybody.
+* No double vote: one digest at most for each ballot. A promise counts from when it is durable, found after a
+  crash, or seen by anybody.
 * One certificate: two valid certificates for different digests at one ballot never exist, whoever made them.
 * No certificate beside a decision: whatever is certified at a higher rank than a decision builds on that one.
 * The locking rule: no word whose base does not stand against what the signer locked by an earlier word. And words are
@@ -35,6 +36,7 @@ from coordination.protocol import (
 from coordination.quorum import byzantine
 from coordination.signature import Scheme, TokenScheme, certifies
 from coordination.simulation.ledger import Ledger
+from coordination.simulation.simulation import World
 from coordination.testimony import Ballot, Certified, Reader, Stance, Word, conflict, stands, word_of
 
 Proof = tuple[Word, Word]
@@ -108,6 +110,13 @@ class ByzantineChecker:
         self._promised: dict[int, list[tuple[int, Word]]] = {}
         """Words of each replica that wait for a token."""
 
+    @classmethod
+    def of(cls, world: World) -> "ByzantineChecker":
+        """The checker of a simulation's replicas."""
+        scheme = None if world.schemes is None else next(iter(world.schemes.values()))
+        liars = {*world.liars, *world.twins}
+        return cls(world.kind, world.members(), liars, scheme=scheme, valid=world.valid)
+
     def words(self) -> list[Word]:
         """All signed words that were seen, each once."""
         return [*self._words.values(), *self._more]
@@ -126,6 +135,9 @@ class ByzantineChecker:
         elif kind is Restore:
             self._durable[replica] = 0
             self._promised[replica] = []
+            # What a crash caught on its way to the disk may be there all the same.
+            for record in event.records:  # type: ignore[union-attr]  # a Restore, by its type
+                self._take_own(now, replica, record, 0, 0)
         if effects.records or effects.sends:
             self._promise(now, replica, effects)
         if effects.decided or effects.installed is not None or kind is Restore:

@@ -13,11 +13,15 @@ from coordination.byzantine_checker import ByzantineChecker
 from coordination.checker import Checker
 from coordination.hotstuff import HOTSTUFF
 from coordination.jolteon import JOLTEON
+from coordination.paxos import MULTI_PAXOS
+from coordination.paxos_checker import PaxosChecker
 from coordination.pbft.replica import PBFT
 from coordination.protocol import ProtocolKind
 from coordination.raft.checker import RaftChecker
 from coordination.raft.raft import RAFT
+from coordination.randomised.kind import BEN_OR, BEN_OR_BYZANTINE, COIN_AGREEMENT
 from coordination.simulation.simulation import World
+from coordination.streamlet import STREAMLET
 from coordination.tendermint.replica import TENDERMINT
 
 
@@ -40,10 +44,15 @@ CATALOGUE: Mapping[str, Entry] = {
     entry.kind.name: entry
     for entry in (
         Entry(RAFT, lambda world: (RaftChecker(),)),
+        Entry(MULTI_PAXOS, lambda world: (PaxosChecker(),)),
         _byzantine(PBFT),
         _byzantine(HOTSTUFF),
         _byzantine(JOLTEON),
         _byzantine(TENDERMINT),
+        _byzantine(STREAMLET),
+        Entry(BEN_OR, lambda world: ()),
+        Entry(BEN_OR_BYZANTINE, lambda world: ()),
+        Entry(COIN_AGREEMENT, lambda world: ()),
     )
 }
 

@@ -8,7 +8,7 @@ Rules:
 
 from collections.abc import Callable
 
-from coordination.decision_log import DecisionLog, Entry, Past, StateVote, state_statement, vouches
+from coordination.decision_log import PAGE, DecisionLog, Entry, Past, StateVote, state_statement, vouches
 from coordination.outbox import Outbox
 from coordination.protocol import Compact, Installed, Setting
 from coordination.request import RequestPool
@@ -70,6 +70,8 @@ class CatchUp:
         decisions = self._decisions
         before = decisions.slot
         summary = message.summary
+        if len(message.entries) > PAGE:
+            return False
         if summary is not None and summary.slot > decisions.slot:
             if not vouches(self._scheme, message, self._members, self._needed):
                 return False

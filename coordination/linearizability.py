@@ -5,7 +5,7 @@ Rules:
 * Every key first gets a small share of steps, then those still open a larger one, and so on to the limit. The first
   key that is refused ends it, so a history that is wrong somewhere cheap is refused cheaply. Nothing is searched twice.
 * An acceptance comes with an order for each key, which anybody can check by running it. A refusal comes with the
-  longest order that could be placed and all that could have come next. Both are found by steps alone: the same history
+  longest order that was found and all that could have come next. Both are found by steps alone: the same history
   gets the same answer everywhere. Only if a clock is handed in may time end the search, and then it is undecided.
 """
 
@@ -51,7 +51,7 @@ class Illegal:
 
     key: str
     placed: tuple[Operation, ...]
-    """An order of as many operations with a return as can be placed."""
+    """The longest order that was found: of as many operations with a return as can be placed, unless that is costly."""
     state: Hashable
     """What the object then holds."""
     blocked: tuple[Blocked, ...]
@@ -183,7 +183,16 @@ class _Run:
         return f"over {self._limit_configurations:,} configurations to remember. Check a part of the history"
 
     def _illegal(self, key: str, search: Search) -> Illegal:
-        placed, state = in_order(search.longest), self._model.initial
+        # Without foresight it goes on where all is lost already, and so shows how far one comes.
+        further = Search(self._model, self._by_key[key], foresees=False)
+        found = further.advance(FIRST_SHARE_STEPS)
+        assert not found, (
+            "what foresight refused has an order: the model's `needs`, `leaves` or `joins` is wrong"
+        )
+        placed, state = (
+            max(in_order(search.longest), in_order(further.longest), key=_returned),
+            self._model.initial,
+        )
         for operation in placed:
             state = self._model.step(state, operation)
         done = {operation.called for operation in placed}
@@ -200,7 +209,11 @@ class _Run:
     def _reason(self, state: Hashable, operation: Operation) -> str:
         if self._model.step(state, operation) is REFUSED:
             return f"its result does not fit: the value is {shown(state)}"
-        return "it would fit, but no more can be placed behind it"
+        return "it would fit, but leads no further"
+
+
+def _returned(order: tuple[Operation, ...]) -> int:
+    return sum(operation.returned is not None for operation in order)
 
 
 def _alarm(clock: Callable[[], float] | None, limit_s: float) -> Callable[[], str]:

@@ -29,6 +29,9 @@ UNSEEN: Final[Hashable] = object()
 """Any state that no operation to come can tell from another such state. A model goes on from it as from a value that
 is like no other."""
 
+ANYTHING: Final[Hashable] = object()
+"""No value in particular."""
+
 
 class Model(Protocol):
     """A sequential object of one key."""
@@ -54,6 +57,18 @@ class Model(Protocol):
 
     def looks(self, operation: Operation) -> bool:
         """Whether it leaves every state that its result fits as it is."""
+        ...
+
+    def needs(self, operation: Operation) -> Hashable:
+        """The one state that its result fits; `ANYTHING` if there are more."""
+        ...
+
+    def leaves(self, operation: Operation) -> Hashable:
+        """What it may leave where it changes something: a state, or the end of one if it joins; else `ANYTHING`."""
+        ...
+
+    def joins(self, operation: Operation) -> bool:
+        """Whether it joins what it has to the state, a text."""
         ...
 
     def last_use(self, operations: Sequence[Operation]) -> Callable[[Hashable], int]:
@@ -84,6 +99,20 @@ class Register:
     def looks(self, operation: Operation) -> bool:
         """As `Model.looks`."""
         return operation.function == "read" or _only_compares(operation)
+
+    def needs(self, operation: Operation) -> Hashable:
+        """As `Model.needs`."""
+        return _needed(operation)
+
+    def leaves(self, operation: Operation) -> Hashable:
+        """As `Model.leaves`."""
+        if self.looks(operation):
+            return ANYTHING
+        return operation.argument[1] if isinstance(operation.argument, tuple) else operation.argument
+
+    def joins(self, operation: Operation) -> bool:
+        """As `Model.joins`."""
+        return False
 
     def last_use(self, operations: Sequence[Operation]) -> Callable[[Hashable], int]:
         """As `Model.last_use`: reads tell their result, and cas what it expects."""
@@ -118,6 +147,20 @@ class KeyValue:
             return operation.argument == ""
         return operation.function == "get" or _only_compares(operation)
 
+    def needs(self, operation: Operation) -> Hashable:
+        """As `Model.needs`."""
+        return _needed(operation)
+
+    def leaves(self, operation: Operation) -> Hashable:
+        """As `Model.leaves`."""
+        if self.looks(operation):
+            return ANYTHING
+        return operation.argument[1] if isinstance(operation.argument, tuple) else operation.argument
+
+    def joins(self, operation: Operation) -> bool:
+        """As `Model.joins`."""
+        return operation.function == "append"
+
     def last_use(self, operations: Sequence[Operation]) -> Callable[[Hashable], int]:
         """As `Model.last_use`: a get tells its result and all that this begins with, and cas what it expects."""
         told = sorted((str(told), number) for told, number in _told(operations))
@@ -151,6 +194,14 @@ def _only_compares(operation: Operation) -> bool:
     if not isinstance(operation.argument, tuple):
         return False
     return operation.result is False or operation.argument[0] == operation.argument[1]
+
+
+def _needed(operation: Operation) -> Hashable:
+    if operation.returned is None:
+        return ANYTHING
+    if isinstance(operation.argument, tuple):
+        return operation.argument[0] if operation.result else ANYTHING
+    return operation.result if operation.function in ("read", "get") else ANYTHING
 
 
 def _told(operations: Sequence[Operation]) -> Iterator[tuple[Hashable, int]]:

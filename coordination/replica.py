@@ -22,7 +22,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from threading import Lock
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -62,22 +63,34 @@ _unpack = msgspec.msgpack.Decoder().decode
 
 
 class _Disk:
-    """The records of one replica in a journal of their own."""
+    """The records of one replica in a journal of their own.
+
+    A directory has one writer in a process, whoever uses it: a replica that lost its state and starts again in the same
+    process takes it over, and what its earlier self had still wanted to write is not written any more.
+    """
+
+    _writers: ClassVar[dict[Path, tuple["_Disk", JournalWriter]]] = {}
+    _lock: ClassVar[Lock] = Lock()
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._writer: JournalWriter | None = None
 
     def read(self) -> list[bytes]:
         """All batches of records that are durable."""
-        return [payload for _, payload in read_journal(self.directory)] if self.directory.exists() else []
+        with self._lock:
+            _, writer = self._writers.get(self.directory, (None, None))
+            if writer is None:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                writer = JournalWriter(self.directory, sync="disk")
+            self._writers[self.directory] = (self, writer)
+            return [payload for _, payload in read_journal(self.directory)]
 
     def write(self, batch: bytes) -> None:
         """Makes a batch durable."""
-        if self._writer is None:
-            self._writer = JournalWriter(self.directory, sync="disk")
-        self._writer.append(batch)
-        self._writer.sync()
+        with self._lock:
+            owner, writer = self._writers[self.directory]
+            if owner is self:
+                writer.append(batch)
 
 
 @dataclass
@@ -150,7 +163,8 @@ class Replica(Agent):
         self.id = 0
         self.role = ""
         self.seed = 0
-        self.events: list[Event] = []
+        self.events: list[tuple[Any, ...]] = []
+        """All that the protocol was told, as plain data."""
         self.applied: list[Any] = []
         """The commands that were decided, in order: what `apply` keeps unless it is overridden."""
         self.slot = -1
@@ -244,7 +258,8 @@ class Replica(Agent):
     def _ready(self) -> _Core:
         if not hasattr(self, "core"):  # after a recovery: the same events lead to the same state
             self.core = self._made()
-            for event in self.events:
+            for kept in self.events:
+                event = _event_of(kept, self.core.codec)
                 self.core.protocol.handle(event)
                 if isinstance(event, Persisted):
                     self.core.durable_token = event.token
@@ -358,7 +373,7 @@ class Replica(Agent):
             wake_at = NEVER
             for event in events:
                 if self.keep_events:
-                    self.events.append(event)
+                    self.events.append(_kept(event, core.codec))
                 effects = core.protocol.handle(event)
                 for send in effects.sends:
                     if send[2] > core.durable_token:
@@ -417,6 +432,39 @@ class Replica(Agent):
             context.cancel(self.timer)
         self.timer_at = wake_at
         self.timer = context.after(max(wake_at - context.now, 1e-6), _TICK)
+
+
+def _kept(event: Event, codec: Codec) -> tuple[Any, ...]:
+    """An event as plain data: messages and records as their bytes."""
+    match event:
+        case Receive():
+            return ("receive", event.now, event.source, codec.encode(event.message))
+        case Restore():
+            return ("restore", event.now, [codec.encode(record) for record in event.records])
+        case Propose():
+            return ("propose", event.now, event.commands)
+        case Persisted():
+            return ("persisted", event.now, event.token)
+        case Compact():
+            return ("compact", event.now, event.slot, event.state)
+    return ("tick", event.now)
+
+
+def _event_of(kept: tuple[Any, ...], codec: Codec) -> Event:
+    """The event that `_kept` kept."""
+    what, now, *rest = kept
+    match what:
+        case "receive":
+            return Receive(now, rest[0], codec.decode(rest[1]))
+        case "restore":
+            return Restore(now, tuple(codec.decode(record) for record in rest[0]))
+        case "propose":
+            return Propose(now, rest[0])
+        case "persisted":
+            return Persisted(now, rest[0])
+        case "compact":
+            return Compact(now, rest[0], rest[1])
+    return Tick(now)
 
 
 def _unpack_sessions(state: bytes) -> tuple[dict[str, dict[int, list[Any]]], Any]:

@@ -192,6 +192,10 @@ class RequestPool:
             made.append(request)
         return tuple(made)
 
+    def admit_all(self, slot: int, requests: Batch) -> Batch:
+        """Those of requests handed on that are taken, `WINDOW` of them at most."""
+        return tuple([request for request in requests[:WINDOW] if self.admit(slot, request)])
+
     def admit(self, slot: int, request: Request) -> bool:
         """Takes a request of another replica, if it is new, right and signed."""
         key = request.key

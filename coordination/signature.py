@@ -84,10 +84,12 @@ def certifies(scheme: Scheme, statement: Statement, found: Certificate) -> Seque
 class TokenScheme:
     """Signatures for simulations: free, counted, and nobody's but the holder's to make."""
 
-    def __init__(self, holder: int | None = None, *, combines: bool = True) -> None:
+    def __init__(self, holder: int | None = None, *, combines: bool = True, proof_bytes: int = 4) -> None:
         self.holder = holder
         """The only one that it signs for; None for anybody, where nobody lies."""
         self.combines = combines
+        self._padding = bytes(max(0, proof_bytes - 4))
+        """Makes a token as long on the wire as the signature that it stands for: 64 bytes for secp256k1 or Ed25519."""
         self.signed = 0
         self.verified = 0
 
@@ -96,12 +98,12 @@ class TokenScheme:
         if self.holder is not None and signer != self.holder:
             raise ConfigurationError(f"signature: replica {self.holder} cannot sign for {signer}.")
         self.signed += 1
-        return Signature(signer, _token(signer, statement))
+        return Signature(signer, _token(signer, statement) + self._padding)
 
     def verify(self, statement: Statement, signature: Signature) -> bool:
         """See `Scheme`."""
         self.verified += 1
-        return signature.proof == _token(signature.signer, statement)
+        return signature.proof == _token(signature.signer, statement) + self._padding
 
 
 def _token(signer: int, statement: Statement) -> bytes:

@@ -39,13 +39,6 @@ class Tally:
         """How many votes there are for something."""
         return len(self._by_digest.get(found, ()))
 
-    def winner(self, needed: int) -> bytes | None:
-        """What has at least so many votes, if anything has."""
-        for found, words in self._by_digest.items():
-            if len(words) >= needed:
-                return found
-        return None
-
     def __len__(self) -> int:
         return len(self._votes)
 

@@ -7,7 +7,8 @@ A surveyor bids its load, the bytes that it has been given so far, and the lowes
 address. Modules of a lot are auctioned at the same time: a surveyor that wins one has its bid raised by that module's
 size for the others. Larger modules go first, so this is the LPT rule, whose makespan is at most 4/3 of the best one
 (Graham, "Bounds on multiprocessing timing anomalies", 1969). `--set allocation=NAME` shares lots out by another
-mechanism from the same bids (`survey_allocation.py`).
+mechanism from the same bids (`survey_allocation.py`), and `--set consensus.protocol=NAME` has awards decided by the
+replicas of a log before they count (`survey_log.py`).
 
 Rules:
 * The modules are announced in a fixed number of lots of equal bytes, one every `period`. So half the work is half the
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from actors.a2a import from_json, to_json
+from actors.address import role_of
 from actors.agent import Agent
 from actors.card import AgentCard, AgentSkill
 from actors.context import Context
@@ -34,6 +36,7 @@ from actors.task import Artifact, Task, TaskState
 from coordination.auctions.mechanism import named
 from experiments.python_source import EXCLUDED, Listing, SourceFile, Summary, source_files, summary_of
 from experiments.survey_allocation import ALLOCATIONS, DEFAULT, shared_out
+from experiments.survey_log import PERIOD, ROLE, AwardBook, log_settings, replica_role
 
 if TYPE_CHECKING:
     from cluster.experiment import Experiment
@@ -132,6 +135,7 @@ class Auctioneer(Agent):
         patience: float = 3.0,
         offers: int = 3,
         allocation: str = DEFAULT,
+        log: dict[str, Any] | None = None,
     ) -> None:
         if lots < 1 or offers < 1:
             raise ConfigurationError(f"auctioneer: lots {lots} and offers {offers} must be 1 or more.")
@@ -143,6 +147,8 @@ class Auctioneer(Agent):
             )
         self.allocation = named(allocation, dict.fromkeys(ALLOCATIONS), "allocation")
         """How a lot is shared out: see `survey_allocation.py`."""
+        self.book = None if log is None else AwardBook.of(log)
+        """Where awards are decided before they count; None: they count at once."""
         self.root = root
         """The folder of the tree; empty for the standard library."""
         self.excluded = list(EXCLUDED) if excluded is None else excluded
@@ -187,6 +193,9 @@ class Auctioneer(Agent):
         """The time for the next lot, a bid, or a report."""
         if message.sender == context.address:
             self._turn_over(context)
+        elif self.book is not None and role_of(message.sender) == ROLE:
+            for name, surveyor in self.book.take(message, context):
+                self._accept(name, surveyor, context)
         elif message.data["act"] == Act.PROPOSE:
             self.ledgers.setdefault(message.sender, Ledger())
             if message.task_id in self.bids:
@@ -197,7 +206,7 @@ class Auctioneer(Agent):
     def _turn_over(self, context: Context) -> None:
         """One lot ends, the next begins."""
         self._award(context)
-        again = [*self._without_bids(), *self._overdue(context)]
+        again = [*self._not_awarded(), *self._overdue(context)]
         present = self.lots.pop(0) if self.lots else []
         for name in sorted([*present, *again], key=lambda name: (-_size_of(self.tasks[name]), name)):
             self._announce(name, context)
@@ -208,7 +217,9 @@ class Auctioneer(Agent):
         context.record("share_read", sum(read) / max(1, sum(map(_size_of, self.tasks.values()))))
         if any(read):
             context.record("load_imbalance", max(read) * len(read) / sum(read))
-        if open_tasks:
+        if self.book is not None:
+            self.book.client.hurry(context)
+        if open_tasks or not (self.book is None or self.book.settled(context)):
             context.after(self.period, _TICK)
         else:
             self._report(context)
@@ -229,17 +240,27 @@ class Auctioneer(Agent):
         """Ends the auctions of the present lot by the bids at hand."""
         wanted = {name: bids for name, bids in self.bids.items() if bids}
         sizes = {name: _size_of(self.tasks[name]) for name in wanted}
-        for name, winner, price in shared_out(self.allocation, wanted, sizes):
-            task = self.tasks[name] = self.tasks[name].advanced(TaskState.WORKING)
-            self.awards[name] = Award(winner, context.now + self.patience)
+        awards = shared_out(self.allocation, wanted, sizes)
+        for name, winner, price in awards:
+            self.tasks[name] = self.tasks[name].advanced(TaskState.WORKING)
             self.ledgers[winner].paid += price
-            context.send(
-                winner, {"act": Act.ACCEPT, "task": to_json(task)}, context_id=task.context_id, task_id=name
-            )
+            if self.book is None:
+                self._accept(name, winner, context)
+        if self.book is not None and awards:
+            self.book.propose([(name, winner) for name, winner, _ in awards], context)
 
-    def _without_bids(self) -> list[str]:
-        """The tasks that nobody wanted. Forgets the bids."""
-        names = [name for name, bids in self.bids.items() if not bids]
+    def _accept(self, name: str, winner: str, context: Context) -> None:
+        """Tells a surveyor that it has won."""
+        task = self.tasks[name]
+        self.awards[name] = Award(winner, context.now + self.patience)
+        context.send(
+            winner, {"act": Act.ACCEPT, "task": to_json(task)}, context_id=task.context_id, task_id=name
+        )
+
+    def _not_awarded(self) -> list[str]:
+        """The tasks that nobody wanted, or that were left over. Forgets the bids."""
+        undecided = set() if self.book is None else self.book.undecided()
+        names = [name for name in self.bids if name not in self.awards and name not in undecided]
         self.bids = {}
         return names
 
@@ -290,6 +311,8 @@ class Auctioneer(Agent):
         }
         for name, value in results.items():
             context.result(name, value)
+        if self.book is not None:
+            self.book.close(context)
         context.send("cartographer", {"modules": list(self.tasks)})
 
     def _balance(self) -> float:
@@ -327,6 +350,11 @@ def roles_for(experiment: "Experiment") -> dict[str, Any]:
         roles["auctioneer"]["allocation"] = named(
             experiment.allocation, dict.fromkeys(ALLOCATIONS), "allocation"
         )
+    replicas: dict[str, Any] = {}
+    if experiment.consensus:
+        settings = log_settings(experiment.consensus)
+        roles["auctioneer"] |= {"log": settings, "period": PERIOD}
+        replicas = {ROLE: replica_role(settings)}
     given = experiment.input
     if given is not None:
         if not isinstance(given, str) or not given:
@@ -338,4 +366,5 @@ def roles_for(experiment: "Experiment") -> dict[str, Any]:
         source_files(root, excluded)  # so that a wrong path is told before anything runs
         for parameters in roles.values():
             parameters["root"] = root
-    return {name: {"parameters": parameters} for name, parameters in roles.items() if parameters}
+    told = {name: {"parameters": parameters} for name, parameters in roles.items() if parameters}
+    return {**told, **replicas}

@@ -6,12 +6,12 @@ gets it. The aim is that loads stay even.
 | allocation | how |
 |---|---|
 | `contract-net` | modules in turn, each to the least load: the LPT rule, at most 4/3 of the best makespan |
-| `first-price`, `vickrey`, `english`, `dutch` | the same in turn, as a sale: a price in bytes is noted for each award |
+| `first-price`, `vickrey`, `english`, `dutch` | the same in turn, as a sale with a price in bytes |
 | `cbba` | surveyors build bundles and agree on them; each tires by the bytes that it carries |
-| `sequential`, `parallel`, `epsilon` | an assignment of modules to places: place k costs load + k x size |
+| `sequential`, `parallel`, `epsilon` | layers of half as many modules as surveyors, each an assignment at least cost |
 
-The places are Horn's ("Minimizing average flow time with parallel machines", Operations Research 21, 1973): the k-th
-from the end of a surveyor's queue delays k modules, and the cheapest assignment has the least mean time of completion.
+In a layer a surveyor gets one module at most, and the cost is the square of the load that it would have: so large
+modules go to small loads, and an assignment of least cost is as even as one layer can be.
 
 Rules: all is a function of the bids and sizes; of equal loads the first address wins. CBBA and the assignments run
 here, in the auctioneer, on the bids that it received: their own rounds take no time of the survey.
@@ -30,13 +30,15 @@ from coordination.auctions.sequence import STEPS
 
 DEFAULT = "contract-net"
 IN_TURN = (DEFAULT, "first-price", "vickrey", "english", "dutch")
-BY_PLACE = ("sequential", "parallel", "epsilon")
-ALLOCATIONS = (*IN_TURN, "cbba", *BY_PLACE)
+BY_LAYER = ("sequential", "parallel", "epsilon")
+ALLOCATIONS = (*IN_TURN, "cbba", *BY_LAYER)
 
 Bids = Mapping[str, Mapping[str, int]]
 """For each module, in order, the loads that were bid, by surveyor."""
 Shares = list[tuple[str, str, int]]
 """Modules, in order, with the surveyor and the price, in bytes."""
+_FINE = 10**6
+"""Costs of a layer are whole numbers up to this."""
 
 
 def shared_out(allocation: str, bids: Bids, sizes: Mapping[str, int]) -> Shares:
@@ -49,7 +51,7 @@ def shared_out(allocation: str, bids: Bids, sizes: Mapping[str, int]) -> Shares:
     loads = _loads(bids)
     if allocation == "cbba":
         return _by_bundles(modules, bids, sizes, loads)
-    return _by_place(allocation, modules, bids, sizes, loads)
+    return _by_layer(allocation, bids, sizes, loads)
 
 
 def _loads(bids: Bids) -> dict[str, int]:
@@ -112,20 +114,20 @@ def _by_bundles(modules: list[str], bids: Bids, sizes: Mapping[str, int], loads:
     return [(module, winners[module], 0) for module in modules if module in winners]
 
 
-def _by_place(
-    allocation: str, modules: list[str], bids: Bids, sizes: Mapping[str, int], loads: Mapping[str, int]
-) -> Shares:
-    surveyors = list(loads)
-    places = -(-len(modules) // len(surveyors)) + 2
-    ranks = np.tile(np.arange(1, places + 1), len(surveyors))
-    own = np.repeat(np.array(list(loads.values())), places)
-    weight = np.array([sizes[module] + 1 for module in modules])
-    costs = own[:, None] + ranks[:, None] * weight[None, :]
-    asked = np.array([[surveyor in bids[module] for module in modules] for surveyor in surveyors])
-    gains = np.where(np.repeat(asked, places, axis=0), costs.max() + 1 - costs, 0)
-    found = allocate(allocation, Setting(Instance(gains.astype(np.int64), name="lot")))
-    return [
-        (modules[task], surveyors[row // places], round(found.payments.get(row, 0.0)))
-        for task, row in found.awards.items()
-        if gains[row, task] > 0
-    ]
+def _by_layer(allocation: str, bids: Bids, sizes: Mapping[str, int], loads: Mapping[str, int]) -> Shares:
+    surveyors, modules = list(loads), list(bids)
+    carried = np.array(list(loads.values()), dtype=float)
+    width = max(1, len(surveyors) // 2)
+    shares: Shares = []
+    for start in range(0, len(modules), width):
+        layer = modules[start : start + width]
+        weight = np.array([sizes[module] + 1.0 for module in layer])  # one more: an empty module is work too
+        after = carried[:, None] - carried.min() + weight[None, :]
+        costs = np.round((after / after.max()) ** 2 * _FINE).astype(np.int64)
+        asked = np.array([[surveyor in bids[module] for module in layer] for surveyor in surveyors])
+        found = allocate(allocation, Setting(Instance(np.where(asked, _FINE + 1 - costs, 0), name="layer")))
+        for task, row in found.awards.items():
+            if asked[row, task]:
+                carried[row] += weight[task]
+                shares.append((layer[task], surveyors[row], 0))
+    return shares

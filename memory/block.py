@@ -11,13 +11,14 @@ Rules:
 * A search gives exactly min(k, members that pass) results, best first, ties by the smaller id.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.item import Kind
+from memory.item import Item, Kind
 from memory.schema import Ids, Vectors
 
 KINDS: Final = {str(kind): number for number, kind in enumerate(Kind)}
@@ -34,6 +35,12 @@ class Filter:
 
     kinds: frozenset[Kind] | None = None
     valid_at: float | None = None
+
+    def lets_pass(self, item: Item) -> bool:
+        """True if the item passes."""
+        if self.kinds is not None and item.kind not in self.kinds:
+            return False
+        return self.valid_at is None or item.valid_at(self.valid_at)
 
 
 class Batch(NamedTuple):
@@ -86,6 +93,17 @@ def best(ids: Ids, scores: Vectors, k: int) -> Found:
     return ids[order], scores[order]
 
 
+class BlockView(NamedTuple):
+    """A block at one moment."""
+
+    columns: Batch
+    alive: Mask
+
+    def members(self) -> Batch:
+        """The members; copies."""
+        return self.columns.take(slice(0, len(self.alive))).take(self.alive)
+
+
 class Block:
     """Vectors of one scope."""
 
@@ -131,8 +149,17 @@ class Block:
 
     def members(self) -> Batch:
         """All members, in the order they came; copies."""
+        return self.capture().members()
+
+    def capture(self) -> "BlockView":
+        """The members as they are now, not copied yet: what is removed later may be there with its vector zeroed."""
         columns, alive, count = self._view
-        return columns.take(slice(0, count)).take(alive[:count])
+        return BlockView(columns, alive[:count].copy())
+
+    def without(self, others: Container[int]) -> Batch:
+        """The members that are not among others; copies."""
+        rows = [at for each, at in self.positions.items() if each not in others]
+        return self._columns.take(np.array(rows, np.intp))
 
     def search(self, query: Vectors, k: int, filter_: Filter | None = None) -> Found:
         """The k nearest to a query of shape (d,) that pass."""

@@ -5,30 +5,75 @@ store's clock gives each write an instant of its own, so of any two changes one 
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
+import numpy as np
+
+from memory.block import Filter
+from memory.errors import InvalidItem
 from memory.item import Item
 from memory.schema import READ, WHOLE, Vectors
 from memory.shard import Shard
 
+_BELIEVED: Final = (
+    f"SELECT {WHOLE} FROM item WHERE scope = ? AND recorded_at <= ? AND (retired_at IS NULL OR retired_at > ?) "  # noqa: S608 (constant columns)
+    "ORDER BY recorded_at"
+)
 _PREDECESSORS: Final = f"SELECT {READ} FROM item WHERE superseded_by = ? ORDER BY id"  # noqa: S608 (constant columns)
 _CHILDREN: Final = f"SELECT {READ} FROM item JOIN derivation ON id = child WHERE parent = ? ORDER BY id"  # noqa: S608 (constant columns)
 _PAGE: Final = 500
 _VERSIONS: Final = 1000
 
 
-def believed_rows(shard: Shard, numbers: Sequence[int], when: float) -> list[tuple[Item, Vectors]]:
-    """Items of these scopes that were believed at a time, with their vectors."""
+def believed_rows(
+    shard: Shard,
+    numbers: Sequence[int],
+    when: float,
+    *,
+    most: int,
+    nearest: Vectors | None = None,
+    filter_: Filter | None = None,
+) -> list[tuple[Item, Vectors]]:
+    """Items of these scopes that were believed at a time and pass, with their vectors (d,).
+
+    Of more than `most`, those nearest to the vector `nearest` (d,); without one, `InvalidItem` is raised.
+    """
     found: list[tuple[Item, Vectors]] = []
     with shard.store.reading() as connection:
         for number in numbers:
-            rows = connection.execute(
-                f"SELECT {WHOLE} FROM item WHERE scope = ? AND recorded_at <= ? "  # noqa: S608 (constant columns)
-                "AND (retired_at IS NULL OR retired_at > ?) ORDER BY id",
-                (number, when, when),
-            )
-            found += [shard.whole_item(row) for row in rows]
-    return found
+            for row in connection.execute(_BELIEVED, (number, when, when)):
+                pair = shard.whole_item(row)
+                if filter_ is None or filter_.lets_pass(pair[0]):
+                    found.append(pair)
+                if len(found) >= 2 * most:
+                    found = _nearest(found, most, nearest)
+    return found if len(found) <= most else _nearest(found, most, nearest)
+
+
+def latest_rows(
+    shard: Shard, numbers: Sequence[int], when: float, k: int, filter_: Filter | None = None
+) -> list[tuple[Item, Vectors]]:
+    """The k items last recorded of those that were believed at a time and pass."""
+    found: list[tuple[Item, Vectors]] = []
+    with shard.store.reading() as connection:
+        for number in numbers:
+            rows = connection.execute(f"{_BELIEVED} DESC", (number, when, when))
+            pairs = (shard.whole_item(row) for row in rows)
+            passing = (pair for pair in pairs if filter_ is None or filter_.lets_pass(pair[0]))
+            found += islice(passing, k)
+    return sorted(found, key=lambda pair: (-pair[0].recorded_at, pair[0].id))[:k]
+
+
+def _nearest(
+    found: list[tuple[Item, Vectors]], most: int, vector: Vectors | None
+) -> list[tuple[Item, Vectors]]:
+    if vector is None:
+        raise InvalidItem(
+            f"more than {most:,} items were believed then: narrow the scope, or give a question"
+        )
+    scores = np.stack([each for _, each in found]) @ vector
+    return [found[at] for at in np.argsort(-scores, kind="stable")[:most].tolist()]
 
 
 def items_of(shard: Shard, numbers: Sequence[int], *, retired: bool) -> Iterator[Item]:

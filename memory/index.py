@@ -1,28 +1,30 @@
 """The vector index of a shard: each scope for itself. A cache: everything in it can be made from the rows.
 
 Rules:
-* A scope has a block, searched exactly; above `exact_items` also a graph (`memory/graph.py`), and the block then holds
-  what came since. A search looks into both, so what is written is found at once, and never waits for the graph.
+* A scope has a block, searched exactly. When that holds more than `exact_items` it becomes a graph
+  (`memory/graph.py`), and a new block begins. Of more than `_GRAPHS` graphs the smallest are merged into one. A search
+  looks into the block and all graphs, so what is written is found at once and never waits for a graph.
 * A search is given the scopes that the reader sees; nothing of another scope is in the memory it touches.
-* Only the writer's thread applies effects. Only one thread tends: moves a full block into the graph, builds a graph
-  anew when a third of it is dead. Both change what is published under one lock, held for moments.
-* An item that is moved is for a while in both, and told once.
+* Only the writer's thread applies effects. Only one thread tends: builds and merges graphs, and builds one anew when a
+  third of it is dead. Both change what is published under one lock, held for moments; searches take none.
+* An item that has just become part of a graph may for a moment be in the block as well, and is told once.
 """
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import faiss
 import numpy as np
 
-from memory.block import KINDS, Batch, Block, Filter, Found, best
+from memory.block import KINDS, Batch, Block, BlockView, Filter, Found, best
 from memory.graph import Graph
 from memory.schema import Row, Vectors, from_half
 from memory.settings import MemorySettings
 from memory.transaction import Effect
 
-_TAIL_SHARE = 4
+_GRAPHS = 6
+_MERGED = 4
 _DEAD_SHARE = 3
 _SMALLEST_REBUILD = 1000
 _NO_KIND = 255
@@ -34,13 +36,13 @@ class ScopeIndex:
     """One scope's members."""
 
     block: Block
-    graph: Graph | None = None
+    graphs: tuple[Graph, ...] = ()
     version: int = 0
     """Grows with every change of who is a member."""
 
     def ids(self) -> set[int]:
         """The members' ids."""
-        return set(self.block.positions) | (set(self.graph.positions) if self.graph else set())
+        return set(self.block.positions).union(*(graph.positions for graph in self.graphs))
 
 
 @dataclass(slots=True)
@@ -48,9 +50,8 @@ class Captured:
     """A scope as it was between two commits: what a snapshot writes."""
 
     number: int
-    block: Batch
-    graph: Graph | None
-    dead: set[int] = field(default_factory=set)
+    block: BlockView
+    graphs: tuple[Graph, ...]
 
 
 class Index:
@@ -70,20 +71,15 @@ class Index:
         return sum(self.count(number) for number in list(self._scopes))
 
     def count(self, number: int) -> int:
-        """Members of a scope; an item under way between block and graph is counted once."""
-        scope = self._scopes.get(number)
-        if scope is None:
-            return 0
-        graph = scope.graph
-        if graph is None:
-            return len(scope.block)
+        """Members of a scope."""
         with self._change:
-            return len(graph) + sum(each not in graph.positions for each in scope.block.positions)
+            scope = self._scopes.get(number)
+            return 0 if scope is None else len(scope.block) + sum(len(graph) for graph in scope.graphs)
 
-    def size(self, number: int) -> int:
-        """As `count`, but fast, and too large by what is under way."""
+    def unbuilt(self, number: int) -> int:
+        """Members of a scope that are in its block: above `exact_items` they wait to be built into a graph."""
         scope = self._scopes.get(number)
-        return 0 if scope is None else len(scope.block) + (len(scope.graph) if scope.graph else 0)
+        return 0 if scope is None else len(scope.block)
 
     def version(self, number: int) -> int:
         """A number that grows with every change of a scope's members; 0 if it never had any."""
@@ -96,9 +92,14 @@ class Index:
             scope = self._scopes.get(number)
             return set() if scope is None else scope.ids()
 
+    def graphs(self, number: int) -> tuple[Graph, ...]:
+        """The graphs of a scope, in the order in which they were built."""
+        scope = self._scopes.get(number)
+        return () if scope is None else scope.graphs
+
     def scopes(self) -> list[int]:
         """The numbers of scopes that have members."""
-        return [number for number, scope in list(self._scopes.items()) if len(scope.block) or scope.graph]
+        return [number for number, scope in list(self._scopes.items()) if len(scope.block) or scope.graphs]
 
     def apply(self, sequence: int, effects: Iterable[Effect]) -> None:
         """Brings in what was committed, up to a sequence number."""
@@ -131,10 +132,9 @@ class Index:
             scope = self._scopes.get(number)
             if scope is None:
                 continue
-            # The graph second: what is moved meanwhile is then in one of them at least.
+            # The graphs second: what becomes part of one meanwhile is then in one of the two at least.
             found.append(scope.block.search(query, k, filter_))
-            if scope.graph is not None:
-                found.append(scope.graph.search(query, k, filter_))
+            found += [graph.search(query, k, filter_) for graph in scope.graphs]
         if len(found) == 1:
             return found[0]
         if not found:
@@ -148,44 +148,47 @@ class Index:
         """All members of a scope with their vectors, by id; copies."""
         with self._change:
             scope = self._scopes.get(number) or ScopeIndex(Block(self.dimension))
-            batch = scope.block.members()
-            if scope.graph is not None:
-                more = scope.graph.members()
-                batch = Batch._make(
-                    np.concatenate(pair) for pair in zip(batch.columns(), more.columns(), strict=True)
-                )
-        _, first = np.unique(batch.ids, return_index=True)
-        return batch.take(first)
+            batch = joined([scope.block.members(), *(graph.members() for graph in scope.graphs)])
+        return batch.take(np.argsort(batch.ids, kind="stable"))
 
     def tend(self) -> bool:
-        """Does what is due: full blocks into graphs, dead graphs anew. True if there was any."""
+        """Does what is due: full blocks into graphs, many graphs into one, dead graphs anew. True if there was any."""
         busy = False
         for scope in list(self._scopes.values()):
-            if len(scope.block) > self._most(scope):
-                self._move(scope)
+            if len(scope.block) > self.settings.exact_items:
+                self._build(scope)
                 busy = True
-            elif scope.graph and scope.graph.dead > max(_SMALLEST_REBUILD, scope.graph.total // _DEAD_SHARE):
-                self._rebuild(scope)
+            elif len(scope.graphs) > _GRAPHS:
+                self._merge(scope, sorted(scope.graphs, key=len)[:_MERGED])
                 busy = True
+            else:
+                dying = [graph for graph in scope.graphs if is_dying(graph)]
+                if dying:
+                    self._merge(scope, dying[:1])
+                    busy = True
         return busy
 
+    def wipe(self) -> None:
+        """Overwrites the vectors of removed members in graphs; blocks do it when they remove."""
+        for scope in list(self._scopes.values()):
+            for graph in scope.graphs:
+                if graph.dead:
+                    graph.wipe()
+
     def capture(self) -> tuple[int, list[Captured]]:
-        """The index as it is between two commits, and its sequence number. Blocks are copied, graphs are not."""
+        """The index as it is between two commits, and its sequence number. Nothing is copied yet."""
         with self._change:
             return self.sequence, [
-                Captured(number, scope.block.members(), scope.graph) for number, scope in self._scopes.items()
+                Captured(number, scope.block.capture(), scope.graphs)
+                for number, scope in self._scopes.items()
             ]
 
-    def restore(self, number: int, block: Batch, graph: Graph | None) -> None:
+    def restore(self, number: int, block: Batch, graphs: Sequence[Graph]) -> None:
         """Puts a captured scope in place while the memory is opened."""
         with self._change:
-            scope = ScopeIndex(Block(self.dimension), graph)
+            scope = ScopeIndex(Block(self.dimension), tuple(graphs))
             scope.block.add(block)
             self._scopes[number] = scope
-
-    def _most(self, scope: ScopeIndex) -> int:
-        most = self.settings.exact_items
-        return most if scope.graph is None else max(1, most // _TAIL_SHARE)
 
     def _add(self, rows: Sequence[Row]) -> None:
         by_scope: dict[int, list[Row]] = {}
@@ -195,47 +198,52 @@ class Index:
             scope = self._scopes.get(number)
             if scope is None:
                 scope = self._scopes[number] = ScopeIndex(Block(self.dimension))
-            if scope.graph is not None:
-                members = [row for row in members if row[0] not in scope.graph.positions]  # noqa: PLW2901 (those that are new)
             scope.version += 1
-            if members:
-                scope.block.add(batch_of(members, self.dimension))
+            scope.block.add(batch_of(members, self.dimension))
 
     def _remove(self, number: int, each: int) -> None:
         scope = self._scopes.get(number)
         if scope is not None:
             scope.version += 1
-            scope.block.remove(each)
-            if scope.graph is not None:
-                scope.graph.remove(each)
+            if not scope.block.remove(each):
+                any(graph.remove(each) for graph in scope.graphs)
 
-    def _move(self, scope: ScopeIndex) -> None:
+    def _build(self, scope: ScopeIndex) -> None:
         with self._change:
-            batch = scope.block.members()
-        graph = scope.graph or Graph(self.dimension, self.settings.graph_ef)
-        new = np.array([each not in graph.positions for each in batch.ids.tolist()], np.bool_)
-        graph.add(batch.take(new), scope.block)
-        with self._change:
-            for each in list(graph.positions) if scope.graph is None else []:
-                if each not in scope.block.positions:  # removed from the block after the graph had it
-                    graph.remove(each)
-            since = scope.block.members()
-            moved = graph.positions
-            rest = since.take(np.array([each not in moved for each in since.ids.tolist()], np.bool_))
-            block = Block(self.dimension)
-            block.add(rest)
-            scope.graph = graph
-            scope.block = block
-
-    def _rebuild(self, scope: ScopeIndex) -> None:
-        assert scope.graph is not None
-        graph = Graph(self.dimension, self.settings.graph_ef)
-        graph.add(scope.graph.members())
+            view = scope.block.capture()
+        graph = Graph(view.members(), self.settings.graph_ef)
         with self._change:
             for each in list(graph.positions):
-                if each not in scope.graph.positions:
+                if each not in scope.block:  # removed while the graph was built
                     graph.remove(each)
-            scope.graph = graph if len(graph) else None
+            block = Block(self.dimension)
+            block.add(scope.block.without(graph.positions))
+            scope.graphs = (*scope.graphs, graph)
+            scope.block = block
+
+    def _merge(self, scope: ScopeIndex, some: Sequence[Graph]) -> None:
+        members = joined([graph.members() for graph in some])
+        graph = Graph(members, self.settings.graph_ef)
+        del members
+        with self._change:
+            alive = set().union(*(old.positions for old in some))
+            for each in list(graph.positions):
+                if each not in alive:  # removed while the graph was built
+                    graph.remove(each)
+            kept = [old for old in scope.graphs if old not in some]
+            scope.graphs = (*kept, graph) if len(graph) else tuple(kept)
+
+
+def is_dying(graph: Graph) -> bool:
+    """True if so much of a graph is dead that it is to be built anew."""
+    return graph.dead > max(_SMALLEST_REBUILD, graph.total // _DEAD_SHARE) or not len(graph)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches one after another."""
+    return Batch._make(
+        np.concatenate(columns) for columns in zip(*(batch.columns() for batch in batches), strict=True)
+    )
 
 
 def batch_of(rows: Sequence[Row], dimension: int) -> Batch:

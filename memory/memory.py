@@ -30,11 +30,11 @@ from memory.block import Filter
 from memory.consolidation import ConsolidationSettings
 from memory.errors import Behind, InvalidItem, InvalidScope
 from memory.fact import SettlingRules
-from memory.history import believed_rows, family_of, items_of
+from memory.history import believed_rows, family_of, items_of, latest_rows
 from memory.item import Draft, Item, Kind, check_text
 from memory.probe import Probe, silent
 from memory.procedure import Procedure, Step, retrieve
-from memory.ranking import Query, Ranked, RankingSettings
+from memory.ranking import K_MAX, Query, Ranked, RankingSettings
 from memory.reembed import reembed
 from memory.schema import Vectors
 from memory.scope import Scope, checked
@@ -43,7 +43,7 @@ from memory.shard import Recovery, Shard
 from memory.subscription import Subscriptions, Told
 from memory.transaction import Receipt
 from memory.upkeep import Upkeep, keep_up, learn, procedures, report
-from memory.view import Pair, Views, lets_pass, rank_past
+from memory.view import Pair, Views, rank_pairs
 
 _CHANGEABLE: Final = frozenset(
     ("importance", "source", "trust", "speaker", "valid_from", "valid_to", "attributes")
@@ -243,17 +243,35 @@ class Memory:
     def as_of(
         self, when: float, text: str = "", *, scope: Scope, k: int = 10, valid_at: float | None = None
     ) -> list[Ranked]:
-        """What was believed at a time, ranked for a question; without one, the latest first."""
-        pairs = self.believed(when, scope=scope)
-        pairs = [pair for pair in pairs if lets_pass(Filter(valid_at=valid_at), pair[0])]
-        return rank_past(pairs, k, self.query(text, k) if text else None, self.ranking)
+        """What was believed at a time, ranked for a question; without one, the latest first, unscored."""
+        query, pairs = self.past(when, text, k, scope=scope, valid_at=valid_at)
+        if query is not None:
+            return rank_pairs(query, pairs, self.ranking)
+        return [Ranked(item, 0.0, {}) for item, _ in pairs]
 
-    def believed(
-        self, when: float | None = None, *, scope: Scope, within: Sequence[Scope] | None = None
-    ) -> list[Pair]:
-        """All that was believed at a time, or is now, with vectors, in the order of ids scope by scope."""
-        numbers = self.shard.numbers(checked(scope), within)
-        return believed_rows(self.shard, numbers, math.inf if when is None else when)
+    def past(
+        self,
+        when: float,
+        text: str,
+        k: int,
+        *,
+        scope: Scope,
+        within: Sequence[Scope] | None = None,
+        valid_at: float | None = None,
+    ) -> tuple[Query | None, list[Pair]]:
+        """What `as_of` ranks: the question, if there is one, and what was believed, with vectors."""
+        numbers, filter_ = self.shard.numbers(checked(scope), within), _filter(None, valid_at)
+        if not text:
+            return None, latest_rows(self.shard, numbers, when, k, filter_)
+        query = self.query(text, k)
+        most = max(self.shard.settings.candidates, k)
+        return query, believed_rows(
+            self.shard, numbers, when, most=most, nearest=query.vector, filter_=filter_
+        )
+
+    def living(self, *, scope: Scope, most: int) -> list[Pair]:
+        """All that is believed and lives in this very scope, with vectors; `InvalidItem` for more than `most`."""
+        return believed_rows(self.shard, self.shard.numbers(checked(scope), [scope]), math.inf, most=most)
 
     def learn_procedure(
         self,
@@ -305,7 +323,7 @@ class Memory:
         versions, children = family_of(self.shard, item)
         ranked = None
         if text and item.current:
-            everything = self.recall(text, scope=scope, k=self.shard.settings.candidates)
+            everything = self.recall(text, scope=scope, k=min(self.shard.settings.candidates, K_MAX))
             ranked = next((found for found in everything if found.item.id == item_id), None)
         return Explanation(
             item,

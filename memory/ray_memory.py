@@ -34,7 +34,7 @@ from memory.scope import Scope, checked
 from memory.seat import Seat
 from memory.settings import MemorySettings
 from memory.transaction import Receipt
-from memory.view import Pair, rank_pairs, rank_past
+from memory.view import Pair, rank_pairs
 
 T = TypeVar("T")
 _TRIES: Final = 200
@@ -46,13 +46,9 @@ _RESTARTS: Final = 20
 class MemoryDirectory:
     """The actor that knows which shard has which slot, and moves them."""
 
-    def __init__(
-        self, folder: str, shards: Sequence[Any], followers: Sequence[Any], ranking: RankingSettings | None
-    ) -> None:
+    def __init__(self, folder: str, shards: Sequence[Any], ranking: RankingSettings | None) -> None:
         self._table = Table(Path(folder), len(shards))
         self._shards = list(shards)
-        self._followers = list(followers)
-        """Held, not used: an actor that nobody holds is ended, and a leader that is restarting holds nothing."""
         self._ranking = ranking or RankingSettings()
         self._moving = threading.Lock()
         # What a move left half done is put right: each shard answers for what the table gives it.
@@ -129,16 +125,18 @@ def start_memory(
     directory: Any = ray.remote(MemoryDirectory)
     started = directory.options(
         num_cpus=0, max_concurrency=8, max_restarts=_RESTARTS, max_task_retries=_RESTARTS
-    ).remote(str(folder), handles, held, ranking)
+    ).remote(str(folder), handles, ranking)
     ray.get(started.layout.remote())
-    return RayMemory(started)
+    return RayMemory(started, (*handles, *held))
 
 
 class RayMemory:
     """The client: what `Memory` does, awaited, over all shards. May be sent to other actors. For one event loop."""
 
-    def __init__(self, directory: Any) -> None:
+    def __init__(self, directory: Any, held: Sequence[Any] = ()) -> None:
+        """`held`: the actors, which end when nobody holds them: whoever started them holds them all."""
         self._directory = directory
+        self._held = held
         self._owners: list[int] = []
         self._shards: list[Any] = []
         self._ranking = RankingSettings()
@@ -257,17 +255,17 @@ class RayMemory:
         """See `Memory.as_of`."""
 
         async def read() -> list[Ranked]:
-            groups = self._groups(scope, None)
             found = await asyncio.gather(
                 *(
-                    _answer(self._shards[shard].believed.remote(when, scope=scope, within=scopes))
-                    for shard, scopes in groups.items()
+                    _answer(self._shards[shard].past.remote(when, text, k, scope=scope, within=scopes))
+                    for shard, scopes in self._groups(scope, None).items()
                 )
             )
-            query = None
-            if text and groups:
-                query = await _answer(self._shards[next(iter(groups))].query.remote(text, k))
-            return rank_past([pair for some in found for pair in some], k, query, self._ranking)
+            pairs = [pair for _, some in found for pair in some]
+            if text:
+                return rank_pairs(found[0][0], pairs, self._ranking)
+            latest = sorted((item for item, _ in pairs), key=lambda item: (-item.recorded_at, item.id))
+            return [Ranked(item, 0.0, {}) for item in latest[:k]]
 
         return await self._settled(read)
 

@@ -97,12 +97,17 @@ def move(
         leaving = slots & table.slots_of(source)
         if not leaving or source == target:
             continue
-        probe("copy")
-        at = _copy(shards[source], shards[target], leaving, 0)
-        probe("freeze")
-        shards[source].freeze(leaving)
-        probe("rest")
-        _copy(shards[source], shards[target], leaving, at)
+        try:
+            probe("copy")
+            at = _copy(shards[source], shards[target], leaving, 0)
+            probe("freeze")
+            shards[source].freeze(leaving)
+            probe("rest")
+            _copy(shards[source], shards[target], leaving, at)
+        except Exception:  # nothing has moved: the source goes on, and the copies are dropped
+            shards[source].assign(table.slots_of(source))
+            shards[target].assign(table.slots_of(target))
+            raise
         probe("commit")
         table.give(leaving, target)
         probe("assign")

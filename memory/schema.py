@@ -22,6 +22,7 @@ from memory.item import Item, Kind
 from memory.scope import SLOTS, Scope
 
 FORMAT: Final = 1
+ID_LIMIT: Final = 1 << 53
 VECTOR_TYPE: Final = np.dtype("<f2")
 
 TABLES: Final = """
@@ -77,6 +78,11 @@ def row_crc(fixed: Row, vector: bytes) -> int:
 def slot_of(item_id: int) -> int:
     """The slot of the scope that an item was written to: part of its id, so that any shard can be asked for it."""
     return item_id % SLOTS
+
+
+def is_id(value: object) -> bool:
+    """True if it can be the id of an item."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < ID_LIMIT
 
 
 def item_id(counter: int, slot: int) -> int:

@@ -18,12 +18,14 @@ class MemorySettings:
     """Items that one call may write: they are written together or not at all."""
     queue_writes: int = 10_000
     """Writes that may wait; the next is refused with `Overloaded`."""
-    write_timeout_s: float = 60.0
+    write_timeout_s: float = 120.0
     """How long a caller waits for its write."""
     max_bytes: int = 1 << 40
     """The size that the database may have; a write beyond it is refused with `StoreFull`."""
     exact_items: int = 20_000
     """Up to so many items a scope is searched exactly; above, by a graph."""
+    unbuilt_items: int = 80_000
+    """Items of a scope that may wait, in full precision, to be built into its graph; with more, writers wait."""
     graph_ef: int = 128
     """How many candidates a search of a graph keeps: more is more exact and slower."""
     snapshot_changes: int = 20_000
@@ -38,7 +40,7 @@ class MemorySettings:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            lowest = 0 if name == "linger_ms" else 1
+            lowest = 0 if name in ("linger_ms", "write_timeout_s") else 1
             if not isinstance(value, int | float) or not math.isfinite(value) or value < lowest:
                 raise InvalidItem(f"MemorySettings.{name} is {value!r}: give a number from {lowest}")
         if self.linger_ms > 2:

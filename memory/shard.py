@@ -34,22 +34,22 @@ from memory.errors import (
 )
 from memory.index import Index
 from memory.item import Draft, Item
+from memory.keeper import Keeper
 from memory.probe import Probe, silent
-from memory.schema import WHOLE, Row, Vectors, check_row, from_half, slot_of, to_half
+from memory.schema import WHOLE, Row, Vectors, check_row, from_half, is_id, slot_of, to_half
 from memory.scope import SLOTS, Scope, checked
 from memory.settings import MemorySettings
-from memory.snapshot import newest_snapshot, read_snapshot, write_snapshot
+from memory.snapshot import newest_snapshot, read_snapshot, remove_snapshots, write_snapshot
 from memory.store import Store
 from memory.transaction import Effect, Receipt, Transaction, prepare
 from memory.vector import checked_vectors
 from memory.writer import Writer
 
 _logger = logging.getLogger("rayswarm.memory")
-_LOAD_ROWS: Final = 10_000
+_LOAD_ROWS: Final = 2_000
 _CACHED_ITEMS: Final = 20_000
 _AGAIN: Final = 200
 _AGAIN_PAUSE_S: Final = 0.001
-_TEND_S: Final = 0.05
 _LONGEST_K: Final = 10_000
 _OPTIMISED_WHOLE: Final = 100_000
 _ERASE_AT_ONCE: Final = 1_000
@@ -95,14 +95,12 @@ class Shard:
         self._elsewhere = frozenset[int]()
         self._corrupt: list[int] = []
         self._advanced = threading.Condition()
-        self._tending = threading.Lock()
         self._closing = threading.Event()
         try:
             self.recovery = self._open()
         except BaseException:
             self.store.close()
             raise
-        self._snapshot_changes = self.index.changes
         self.writer = Writer(self.store, self.settings, self._apply, clock, probe)
         self.writer.foreign = owned_elsewhere(self.store)
         self._elsewhere = self.writer.foreign
@@ -110,8 +108,7 @@ class Shard:
         """True if it takes another shard's changes, and no writes of its own."""
         self.epoch = int(self.store.meta("epoch", 0))
         """Grows with each change of leader."""
-        self._keeper = threading.Thread(target=self._tend, name="memory-keeper", daemon=True)
-        self._keeper.start()
+        self.keeper = Keeper(self.index, self.settings, self._write_snapshot)
 
     @property
     def sequence(self) -> int:
@@ -135,6 +132,8 @@ class Shard:
                 f"{len(drafts):,} items in one call: {self.settings.batch_items:,} at most, write them in parts"
             )
         ready = prepare(drafts, to_half(checked_vectors(vectors, len(drafts), self.identity)))
+        numbers = self.store.numbers
+        self.keeper.wait_for_room([numbers[each] for each in {d.scope for d in drafts} if each in numbers])
         request = ["add", [each.hash for each in ready], [each.draft.scope.path for each in ready]]
 
         def work(transaction: Transaction) -> list[Receipt]:
@@ -197,8 +196,9 @@ class Shard:
 
     def get(self, item_id: int, reader: Scope) -> Item:
         """The item, retired or not. Raises `UnknownItem` if the reader does not see it."""
-        self._check_here([slot_of(item_id)] if isinstance(item_id, int) else [])
-        found = self._look_up([item_id]).get(item_id)
+        known = is_id(item_id)
+        self._check_here([slot_of(item_id)] if known else [])
+        found = self._look_up([item_id]).get(item_id) if known else None
         if found is None or not checked(reader).sees(found.scope):
             raise UnknownItem(
                 f"no item {item_id!r} is seen from {reader.path}. It may never have been, may have been forgotten, or "
@@ -324,10 +324,15 @@ class Shard:
                 pass
 
     def scrub(self) -> None:
-        """Takes erased words out of the text index's pages, and empties the log, as far as no reader is in the way.
+        """Takes what was erased off the disk: words in the text index, vectors in graphs and snapshots, the log.
 
-        A large index is merged a part at a time: what is left goes with the next ones.
+        The log as far as no reader is in the way. A large text index is merged a part at a time: what is left goes
+        with the next ones.
         """
+        with self.keeper.tending:
+            self.index.wipe()
+            remove_snapshots(self.store.folder)
+            self.keeper.forget_snapshot()
 
         def work(_: Transaction) -> None:
             command = "('optimize')" if len(self) < _OPTIMISED_WHOLE else "('merge', 1000)"
@@ -339,28 +344,25 @@ class Shard:
 
     def snapshot(self) -> int:
         """Writes a snapshot of the index; gives its sequence number."""
-        with self._tending:
-            changes = self.index.changes
-            name = self.store.rows("SELECT value FROM meta WHERE name = 'name'")[0][0]
-            sequence = write_snapshot(self.store.folder, self.index, name, self._embedder(), self._probe)
-            self._snapshot_changes = changes
-            return sequence
+        return self.keeper.snapshot()
 
     def settle(self) -> None:
-        """Does at once what the keeper would do in time: graphs are built, none is due."""
-        with self._tending:
-            while self.index.tend():
-                pass
+        """Does at once what the keeper would do in time: afterwards no graph is due."""
+        self.keeper.settle()
+
+    def _write_snapshot(self) -> int:
+        name = self.store.rows("SELECT value FROM meta WHERE name = 'name'")[0][0]
+        return write_snapshot(self.store.folder, self.index, name, self._embedder(), self._probe)
 
     def close(self, *, snapshot: bool = True) -> None:
         """Commits what waits, writes a snapshot if there is something new, frees the folder. May be called again."""
         if self._closing.is_set():
             return
         self._closing.set()
-        self._keeper.join()
+        self.keeper.close()
         self.writer.close()
         try:
-            if snapshot and self.index.changes > self._snapshot_changes:
+            if snapshot and self.keeper.due:
                 self.snapshot()
         finally:
             self.store.close()
@@ -375,6 +377,8 @@ class Shard:
                 at = read_snapshot(path, self.index, name=name, embedder=self._embedder(), latest=latest)
             except SnapshotCorrupt as error:
                 problem = str(error)
+                # Not kept: were the store put back to an earlier state, it might fit one day, and be wrong.
+                remove_snapshots(self.store.folder)
                 _logger.warning("%s", problem)
         rows = self._load_rows(at)
         self.index.sequence = latest
@@ -384,7 +388,7 @@ class Shard:
     def _load_rows(self, after: int) -> int:
         read = 0
         batch: list[Row] = []
-        write = self.store.writing
+        write, where = self.store.writing, str(self.store.path)
         if after:
             for (each,) in write.execute("SELECT id FROM erased WHERE sequence > ?", (after,)).fetchall():
                 for number in self.index.scopes():
@@ -395,7 +399,7 @@ class Shard:
             if after:
                 self.index.drop(row[0], row[1])
             try:
-                check_row(row, self.identity.dimension, str(self.store.path))
+                check_row(row, self.identity.dimension, where)
             except StoreCorrupt as error:
                 _logger.error("%s", error)
                 self._corrupt.append(row[0])
@@ -449,18 +453,6 @@ class Shard:
 
     def _embedder(self) -> str:
         return str(asdict(self.identity))
-
-    def _tend(self) -> None:
-        while not self._closing.wait(_TEND_S):
-            try:
-                with self._tending:
-                    self.index.tend()
-                since = self.index.changes - self._snapshot_changes
-                if since > max(self.settings.snapshot_changes, len(self.index) // 4):
-                    self.snapshot()
-            except OSError as error:  # a full disk: the rows are the truth, and are safe
-                _logger.warning("no snapshot of %s: %s", self.store.folder, error)
-                self._snapshot_changes = self.index.changes
 
     def members(self, number: int) -> Batch:
         """What the index has of a scope, by id."""

@@ -102,13 +102,17 @@ def read_snapshot(path: Path, index: Index, *, name: str, embedder: str, latest:
             if (path / file).stat().st_size != size or _crc_of(path / file) != crc:
                 raise ValueError(f"{file} has another size or checksum")
         dimension = index.dimension
-        loaded: list[tuple[int, Batch, Graph | None]] = []
+        loaded: list[tuple[int, Batch, list[Graph]]] = []
         with (path / _BLOCKS).open("rb") as file:
-            for number, members, in_graph in manifest["scopes"]:
+            for number, members, *rows in manifest["scopes"]:
                 block = _read_batch(file, members, dimension)
-                loaded.append((number, block, _read_graph(path, file, number, in_graph, index)))
-        for number, block, graph in loaded:
-            index.restore(number, block, graph)
+                graphs = [
+                    _read_graph(path / f"graph-{number}-{at}", file, count, index)
+                    for at, count in enumerate(rows)
+                ]
+                loaded.append((number, block, graphs))
+        for number, block, graphs in loaded:
+            index.restore(number, block, graphs)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise SnapshotCorrupt(
             f"the snapshot {path} cannot be used ({error}). The index is made from the rows: nothing is lost, and the "
@@ -119,19 +123,20 @@ def read_snapshot(path: Path, index: Index, *, name: str, embedder: str, latest:
 
 
 def _write_files(new: Path, captured: list[Captured]) -> list[list[int]]:
-    """Writes blocks and graphs; gives [scope's number, members of the block, rows of the graph] of each."""
+    """Writes blocks and graphs; gives [scope's number, members of the block, rows of each graph ...] of each."""
     scopes = []
     with (new / _BLOCKS).open("wb") as file:
         for scope in captured:
-            _write_batch(file, scope.block)
-            rows = -1
-            if scope.graph is not None:
-                columns = scope.graph.write(new / f"graph-{scope.number}")
+            members = scope.block.members()
+            _write_batch(file, members)
+            counts = [scope.number, len(members.ids)]
+            for at, graph in enumerate(scope.graphs):
+                columns = graph.write(new / f"graph-{scope.number}-{at}")
                 _write_batch(file, columns)
-                alive = scope.graph.positions
+                alive = graph.positions
                 file.write(np.array([each in alive for each in columns.ids.tolist()], np.uint8).tobytes())
-                rows = len(columns.ids)
-            scopes.append([scope.number, len(scope.block.ids), rows])
+                counts.append(len(columns.ids))
+            scopes.append(counts)
     return scopes
 
 
@@ -174,14 +179,10 @@ def _read_batch(file: BinaryIO, count: int, dimension: int) -> Batch:
     return Batch(columns[0], vectors, *columns[2:])
 
 
-def _read_graph(path: Path, file: BinaryIO, number: int, count: int, index: Index) -> Graph | None:
-    if count < 0:
-        return None
+def _read_graph(path: Path, file: BinaryIO, count: int, index: Index) -> Graph:
     columns = _read_batch(file, count, 0)
     alive = np.frombuffer(file.read(count), np.uint8)
-    # Copied: what is read is read-only, and the graph grows in place.
-    own = Batch._make(column.copy() for column in columns.columns())
-    graph = Graph.read(path / f"graph-{number}", own, index.dimension, index.settings.graph_ef)
-    for each in own.ids[alive == 0].tolist():
+    graph = Graph.read(path, columns, index.dimension, index.settings.graph_ef)
+    for each in columns.ids[alive == 0].tolist():
         graph.remove(each)
     return graph

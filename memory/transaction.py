@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from memory.errors import Conflict, InvalidItem, Moved, NotAllowed, UnknownItem
 from memory.item import Draft, content_hash
-from memory.schema import FIXED_COUNT, INSERT, Row, item_id, row_crc, slot_of
+from memory.schema import FIXED_COUNT, INSERT, Row, is_id, item_id, row_crc, slot_of
 from memory.scope import Scope
 from memory.store import Store
 
@@ -347,6 +347,8 @@ class Transaction:
         return new, True
 
     def _scope_of(self, each: int, reader: Scope) -> Scope:
+        if not is_id(each):
+            raise UnknownItem(f"{each!r} is no item's id: nothing was changed")
         self._check_here(slot_of(each))
         row = self._write.execute("SELECT scope FROM item WHERE id = ?", (each,)).fetchone()
         scope = None if row is None else self._store.scopes.get(row[0])

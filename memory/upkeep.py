@@ -118,11 +118,8 @@ def procedures(memory: "Memory", scope: Scope) -> list[tuple[Item, Procedure]]:
 
 
 def _living(memory: "Memory", scope: Scope) -> list[tuple[Item, Vectors]]:
-    """What is believed and lives in this very scope."""
-    pairs = memory.believed(scope=scope, within=[scope])
-    if len(pairs) > ITEMS_MAX:
-        raise InvalidItem(f"{scope.path} holds {len(pairs):,} items: upkeep looks at {ITEMS_MAX:,} at most")
-    return pairs
+    """What is believed and lives in this very scope. Raises `InvalidItem` for more than upkeep can look at."""
+    return memory.living(scope=scope, most=ITEMS_MAX)
 
 
 def _settle(memory: "Memory", scope: Scope, settlement: Settlement) -> None:

@@ -5,8 +5,10 @@ when it is asked, from the index's versions and the rows.
 
 Rules:
 * What was acknowledged before a recall began is in the view that answers it.
-* Views hold at most `text_items` items in all; the one unused for longest goes first.
-* More members than `candidates`: the nearest, and those that share words, are ranked instead, among themselves.
+* Views hold about `text_items` items in all. The one unused for longest goes, if it was not used in the last `_IN_USE`
+  recalls; else the new one is not made: making views to lose them at once would cost more than they save.
+* More members than `candidates`, or no room for a view: the nearest, and those that share words, are ranked instead,
+  among themselves.
 """
 
 import threading
@@ -23,6 +25,8 @@ from memory.shard import Shard
 from memory.words import matching
 
 _FETCHED: Final = 500
+_FEW: Final = 128
+_IN_USE: Final = 10_000
 _SPARE_ROWS: Final = 100
 Pair = tuple[Item, Vectors]
 """An item with its vector, shape (d,)."""
@@ -35,6 +39,8 @@ class _View:
         self.lock = threading.Lock()
         self.size = 0
         """Items that it was to hold when it was last asked."""
+        self.asked = 0
+        """When that was, in recalls of all views."""
         self._dimension = dimension
         self._ranking = ranking
         self._begin()
@@ -78,6 +84,7 @@ class Views:
         self._ranking = ranking
         self._views: OrderedDict[tuple[int, ...], _View] = OrderedDict()
         self._held = 0
+        self._asked = 0
         self._lock = threading.Lock()
 
     def recall(
@@ -89,15 +96,17 @@ class Views:
     ) -> list[Ranked]:
         """The best of what the reader sees: min(k, there are)."""
         numbers = self._shard.numbers(reader, scopes)
-        size = sum(self._shard.index.size(number) for number in numbers)
+        size = sum(self._shard.index.count(number) for number in numbers)
         if size > self._shard.settings.candidates:
             return rank_pairs(query, self.candidates(query, reader, filter_, scopes), self._ranking)
         view = self._view(tuple(numbers), size)
+        if view is None:
+            return rank_pairs(query, self.candidates(query, reader, filter_, scopes, _FEW), self._ranking)
         with view.lock:
             view.refresh(self._shard, numbers)
             eligible = None
             if filter_ is not None:
-                eligible = [each for each, item in view.items.items() if lets_pass(filter_, item)]
+                eligible = [each for each, item in view.items.items() if filter_.lets_pass(item)]
             return view.ranker.rank(query, eligible)
 
     def candidates(
@@ -106,31 +115,34 @@ class Views:
         reader: Scope,
         filter_: Filter | None = None,
         scopes: Sequence[Scope] | None = None,
+        few: int = 0,
     ) -> list[Pair]:
         """The nearest by vector and by words, with their vectors: what is worth ranking, at least k if there are."""
         shard = self._shard
-        enough = max(2 * query.k, shard.settings.candidates // 8)
+        enough = max(2 * query.k, few or shard.settings.candidates // 8)
         near = [item.id for item, _ in shard.search(reader, query.vector, enough, filter_, scopes)]
         numbers = shard.numbers(reader, scopes)
         ids = list(dict.fromkeys(near + matching(shard.store, query.text, numbers, enough)))
         pairs: list[Pair] = []
         for start in range(0, len(ids), _FETCHED):
             pairs += shard.whole(ids[start : start + _FETCHED])
-        return [
-            pair for pair in pairs if pair[0].current and (filter_ is None or lets_pass(filter_, pair[0]))
-        ]
+        return [pair for pair in pairs if pair[0].current and (filter_ is None or filter_.lets_pass(pair[0]))]
 
-    def _view(self, numbers: tuple[int, ...], size: int) -> _View:
-        """The view of some scopes, about to hold `size` items; others go for it."""
+    def _view(self, numbers: tuple[int, ...], size: int) -> _View | None:
+        """The view of some scopes, about to hold `size` items; None if there is no room among those in use."""
         with self._lock:
+            self._asked += 1
             view = self._views.get(numbers)
             if view is None:
+                while self._held + size > self._shard.settings.text_items and self._views:
+                    oldest = next(iter(self._views.values()))
+                    if size > _FEW and oldest.asked > self._asked - _IN_USE:
+                        return None
+                    self._held -= self._views.popitem(last=False)[1].size
                 view = self._views[numbers] = _View(self._shard.identity.dimension, self._ranking)
             self._views.move_to_end(numbers)
             self._held += size - view.size
-            view.size = size
-            while self._held > self._shard.settings.text_items and len(self._views) > 1:
-                self._held -= self._views.popitem(last=False)[1].size
+            view.size, view.asked = size, self._asked
             return view
 
 
@@ -140,18 +152,3 @@ def rank_pairs(query: Query, pairs: Sequence[Pair], ranking: RankingSettings) ->
     for item, vector in pairs:
         ranker.add(item, vector)
     return ranker.rank(query)
-
-
-def rank_past(pairs: Sequence[Pair], k: int, query: Query | None, ranking: RankingSettings) -> list[Ranked]:
-    """Items of a time past, ranked for a question; without one, the k latest first, unscored."""
-    if query is not None:
-        return rank_pairs(query, pairs, ranking)
-    latest = sorted((item for item, _ in pairs), key=lambda item: (-item.recorded_at, item.id))
-    return [Ranked(item, 0.0, {}) for item in latest[:k]]
-
-
-def lets_pass(filter_: Filter, item: Item) -> bool:
-    """True if the item passes."""
-    if filter_.kinds is not None and item.kind not in filter_.kinds:
-        return False
-    return filter_.valid_at is None or item.valid_at(filter_.valid_at)

@@ -18,7 +18,7 @@ from cluster.cli import app
 from cluster.experiment import Experiment, load_experiment
 
 ROOT = Path(__file__).resolve().parents[1]
-SHELL_WORDS = re.compile(r"^rayswarm (\w+)", re.M)
+SHELL_WORDS = re.compile(r"^(?:\$ )?rayswarm (\w+)", re.M)
 
 
 def document(name: str) -> str:
@@ -82,8 +82,12 @@ def test_every_command_is_shown() -> None:
     names = [
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
     ]
-    shown = SHELL_WORDS.findall(document("README.md") + document("docs/experiments.md"))
-    assert set(names) == set(shown)
+    groups = [group.name for group in app.registered_groups]
+    pages = [document("README.md"), *(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))]
+    blocks = [
+        block for page in pages for block in re.findall(r"^```(?:sh|text)\n(.*?)^```", page, re.M | re.S)
+    ]
+    assert {*names, *groups} == set(SHELL_WORDS.findall("\n".join(blocks)))
 
 
 def test_the_readmes_experiment_is_the_one_on_disk() -> None:

@@ -4,7 +4,7 @@ Rules: all decisions are the market's; this agent only carries them. Its state i
 it back from checkpoint and journal with every award as it was (`docs/journal.md`).
 
 Measures: `tasks_open` at each tick; `lot_gap`, `lot_value`, `lot_messages` for each lot, the gap against the optimum of
-the same bids. Results, when all tasks have ended: see `findings`.
+the same bids. Results, and measures again, when all tasks have ended: see `findings`; with `gap` over all lots.
 """
 
 from typing import Any
@@ -40,6 +40,7 @@ class Auctioneer(Agent):
         patience: float = 10.0,
         offers: int = 5,
         lot_tasks: int = 200,
+        retry: float = 3.0,
         skew: float = 0.0,
         period: float = 1.0,
         check_names: bool = True,
@@ -50,7 +51,7 @@ class Auctioneer(Agent):
                 f"auctioneer: tasks {tasks} must be 0 to {MOST_TASKS:,}, layers {layers} and largest {largest} 1 or "
                 f"more, period {period:g} above 0."
             )
-        self.given = [] if works is None else works
+        self.given = [] if works is None else list(map(work_of, works))
         """Tasks as they are: {id, size, after, deadline}; beside them, or in their place, so many random ones."""
         self.count = tasks
         self.layers = layers
@@ -61,22 +62,33 @@ class Auctioneer(Agent):
         """The roles that are called."""
         self.period = period
         self.terms = Terms(
-            allocation, bidding, patience, offers, lot_tasks, skew, check_names, Weights(**(weights or {}))
+            allocation=allocation,
+            bidding=bidding,
+            patience=patience,
+            offers=offers,
+            lot_tasks=lot_tasks,
+            retry=retry,
+            skew=skew,
+            check_names=check_names,
+            weights=Weights(**(weights or {})),
         )
         self.market: TaskMarket | None = None
         self.timer = 0
         self.proposals = 0
         self.lot_values: list[float] = []
         self.lot_optima: list[float] = []
-        self.paid_out = 0.0
 
     async def on_start(self, context: Context) -> None:
         """Draws the tasks and opens the market."""
-        self.market = opened([*map(work_of, self.given), *self._drawn(context.rng)], self.terms)
+        self.market = opened([*self.given, *self._drawn(context.rng)], self.terms, context.now)
         if self.market.is_over:
             self._report(context)
         else:
             self.timer = context.every(self.period, "tick")
+            for number in range(
+                1, self.timer
+            ):  # numbers grow: the clocks of lives that a crash made it forget
+                context.cancel(number)
 
     async def on_message(self, message: Message, context: Context) -> None:
         """The clock, a proposal, or a report."""
@@ -95,6 +107,8 @@ class Auctioneer(Agent):
             market.propose(message.sender, body, context.now)
         elif message.task_id:
             await self._say(market.report(message.sender, message.task_id, body, context.now), context)
+        elif body.get("act") != Act.REFUSE:
+            market.ignored += 1
         if market.is_over and self.timer:
             context.cancel(self.timer)
             self.timer = 0
@@ -125,16 +139,13 @@ class Auctioneer(Agent):
 
     def _report(self, context: Context) -> None:
         assert self.market is not None
-        for name, value in findings(self.market).items():
+        found = findings(self.market) | {"proposals": self.proposals, "rounds": context.now}
+        if self.lot_optima:
+            found["gap"] = 1 - sum(self.lot_values) / sum(self.lot_optima)
+        for name, value in found.items():
             context.result(name, value)
-        best = sum(self.lot_optima)
-        context.result("gap", 1 - sum(self.lot_values) / best if best else 0.0)
-        context.result("proposals", self.proposals)
-        context.result("rounds", context.now)
-        for name in ("completed", "delivered", "reauctioned", "jain"):
-            context.record(name, float(findings(self.market)[name]))
-        context.record("gap", 1 - sum(self.lot_values) / best if best else 0.0)
-        context.record("duration", context.now)
+            if isinstance(value, int | float):
+                context.record(name, value)
 
 
 def work_of(given: dict[str, Any]) -> Work:
@@ -163,9 +174,10 @@ def findings(market: TaskMarket) -> dict[str, Any]:
         "failed": states.count(TaskState.FAILED),
         "canceled": states.count(TaskState.CANCELED),
         "delivered": sum(market.delivered.values()),
+        "delivered_mean": sum(market.delivered.values()) / max(1, len(states)),
         "paid": sum(market.paid.values()),
         "lots": market.lots,
-        "awards": sum(market.epochs.values()),
+        "awards": market.made,
         "reauctioned": market.reauctioned,
         "ignored": market.ignored,
         "jain": jain(shares) if shares else 1.0,

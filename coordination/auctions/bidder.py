@@ -75,7 +75,7 @@ class Bidder(Agent):
         behaviour: str = "honest",
         failure: float = 1.0,
         ring: int = 1,
-        retry: float = 2.0,
+        retry: float = 3.0,
     ) -> None:
         if highest < 1 or seats < 1 or speed <= 0 or retry <= 0 or not 0 <= failure <= 1:
             raise ConfigurationError(
@@ -105,11 +105,13 @@ class Bidder(Agent):
         self.spent = 0.0
         self.held: dict[str, Held] = {}
         self.last: dict[str, list[Any]] = {}
-        """For each task that it was awarded the last epoch, and what it said of it."""
+        """For each task that it was awarded: the last epoch, what it said of it, and to whom."""
         self.unheard: dict[str, float] = {}
         """Reports not acknowledged yet, and until when they are of use."""
+        self.is_watching = False
+        """Whether the timer for what was not heard is set."""
         self.ledger: list[list[Any]] = []
-        """[task, epoch, from, to, how] of each award that it worked on."""
+        """[task, epoch, from, to, how] of each award that it held: completed, failed, late, or taken back."""
 
     async def on_message(self, message: Message, context: Context) -> None:
         """A call, an award, an answer to a report, the end of work, or a question for the ledger."""
@@ -128,7 +130,7 @@ class Bidder(Agent):
                 case Act.ACCEPT:
                     self._take(message, body, context)
                 case Act.REJECT | "acknowledge":
-                    self._hear(message.task_id, body)
+                    self._hear(message.task_id, body, context.now)
 
     def _propose(self, message: Message, body: dict[str, Any], context: Context) -> None:
         free = self.seats - len(self._current(context.now))
@@ -192,7 +194,8 @@ class Bidder(Agent):
             or is_broke
             or self.behaviour == Behaviour.UNWILLING
         ):
-            self._say(message, {"act": Act.REFUSE, "epoch": epoch}, until, context)
+            self._say(message, {"act": Act.REFUSE, "epoch": epoch}, context)
+            self._watch(task, until, context)
             return
         promised = float(
             self.highest
@@ -201,20 +204,15 @@ class Bidder(Agent):
         )
         self.held[task] = Held(epoch, until, price, promised, context.now)
         confirmation = {"act": Act.INFORM, "state": TaskState.WORKING, "epoch": epoch}
-        self.last[task] = [epoch, confirmation]
-        context.reply(confirmation)
+        self._say(message, confirmation, context)
         size = float(body["task"]["metadata"]["size"])
         duration = size / self.speed * (10.0 if self.behaviour == Behaviour.LATE else 1.0)
         context.after(max(duration, 1e-9), [task, epoch, message.sender])
 
     def _finish(self, task: str, epoch: int, market: str, context: Context) -> None:
         """The work is done, or has failed. If the lease is over it was in vain."""
-        held = self.held.get(task)
+        held = self._current(context.now).get(task)
         if held is None or held.epoch != epoch:
-            return
-        del self.held[task]
-        if context.now >= held.until:
-            self.ledger.append([task, epoch, held.since, held.until, "late"])
             return
         boasts = self.behaviour in (Behaviour.OVERBID, Behaviour.FALSE_NAME)
         if boasts and context.rng.random() < self.failure:
@@ -234,20 +232,26 @@ class Bidder(Agent):
             }
             how = "completed"
             self.spent += held.price
-        self.ledger.append([task, epoch, held.since, context.now, how])
-        self.last[task] = [epoch, report]
+        self._let_go(task, context.now, how)
+        self.last[task] = [epoch, report, market]
         self._watch(task, held.until, context)
         context.send(market, report, context_id="market", task_id=task)
-        self.last[task].append(market)
 
-    def _say(self, message: Message, body: dict[str, Any], until: float, context: Context) -> None:
+    def _say(self, message: Message, body: dict[str, Any], context: Context) -> None:
+        """Answers an award. What was still to be heard about an earlier one is of no use any more."""
+        self.unheard.pop(message.task_id, None)
         self.last[message.task_id] = [body["epoch"], body, message.sender]
-        self._watch(message.task_id, until, context)
         context.reply(body)
 
+    def _let_go(self, task: str, end: float, how: str) -> None:
+        held = self.held.pop(task)
+        self.ledger.append([task, held.epoch, held.since, end, how])
+
     def _watch(self, task: str, until: float, context: Context) -> None:
-        if not self.unheard:
+        """Says it again until it is heard, or the lease is over."""
+        if not self.is_watching:
             context.after(self.retry, _AGAIN)
+            self.is_watching = True
         self.unheard[task] = until
 
     def _repeat(self, context: Context) -> None:
@@ -255,21 +259,23 @@ class Bidder(Agent):
         for task in self.unheard:
             _, body, market = self.last[task]
             context.send(market, body, context_id="market", task_id=task)
-        if self.unheard:
+        self.is_watching = bool(self.unheard)
+        if self.is_watching:
             context.after(self.retry, _AGAIN)
 
-    def _hear(self, task: str, body: dict[str, Any]) -> None:
+    def _hear(self, task: str, body: dict[str, Any], now: float) -> None:
         """The market has heard a report, or takes an award back."""
         known = self.last.get(task)
         if known is not None and known[0] == body.get("epoch"):
             self.unheard.pop(task, None)
-            held = self.held.get(task)
+            held = self._current(now).get(task)
             if body["act"] == Act.REJECT and held is not None and held.epoch == known[0]:
-                del self.held[task]
+                self._let_go(task, now, "taken back")
 
     def _current(self, now: float) -> dict[str, Held]:
         """What it holds now; what it held too long it lets go."""
-        self.held = {task: held for task, held in self.held.items() if now < held.until}
+        for task in [task for task, held in self.held.items() if now >= held.until]:
+            self._let_go(task, self.held[task].until, "late")
         return self.held
 
     def _left(self) -> float | None:

@@ -24,7 +24,7 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from coordination.auctions.instance import Instance
-from coordination.auctions.optimum import LIMIT, matching, solve
+from coordination.auctions.optimum import LIMIT, Unsolved, matching, solve
 from coordination.auctions.outcome import Outcome, Traffic, settled
 
 MOST_BUNDLES = 200
@@ -81,7 +81,10 @@ def exact_winners(bids: Sequence[BundleBid], limit: float = LIMIT) -> Winners:
         model.add_at_most_one(group)
     scale = 1 if all(float(bid.price).is_integer() for bid in bids) else _SCALE
     model.maximize(cp_model.LinearExpr.weighted_sum(wins, [round(bid.price * scale) for bid in bids]))
-    solver, is_exact = solve(model, limit)
+    try:
+        solver, is_exact = solve(model, limit)
+    except Unsolved:
+        return greedy_winners(bids)
     found = Winners(
         tuple(bid for bid, variable in zip(bids, wins, strict=True) if solver.value(variable)), is_exact
     )

@@ -160,8 +160,11 @@ class Referee(Agent):
 
     async def on_message(self, message: Message, context: Context) -> None:
         """A bidder's bundle; the last one of each stands."""
-        self.claims[message.sender] = message.data["bundle"]
-        self.last_change = max(self.last_change, message.data["changed_at"])
+        bundle, changed_at = message.data["bundle"], message.data["changed_at"]
+        if not all(0 <= task < self.tasks for task in bundle):
+            return  # a lie
+        self.claims[message.sender] = bundle
+        self.last_change = max(self.last_change, changed_at)
         if len(self.claims) == self.bidders:
             for name, value in self._found().items():
                 context.result(name, value)

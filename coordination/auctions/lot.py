@@ -27,8 +27,8 @@ MOST_SEATS = 1_000
 MOST_COMPARED = 4_000_000
 FORAGING = "foraging"
 SCORING = "scoring"
-ALLOCATIONS = (*(name for name in MECHANISMS if name != FORAGING), SCORING, FORAGING)
-"""How a market may share out a lot."""
+ALLOCATIONS = (*(name for name in MECHANISMS if name not in (FORAGING, "epsilon-gossip")), SCORING, FORAGING)
+"""How a market may share out a lot. The epsilon auction by gossip takes rounds in proportion to the gains: too many."""
 _MILLI = 1000
 
 

@@ -20,6 +20,13 @@ from scipy.optimize import linear_sum_assignment
 from actors.errors import SwarmError
 from coordination.auctions.instance import Instance, Matrix
 
+
+class Unsolved(SwarmError):
+    """A solver reached its limit with nothing found. A higher limit may find something."""
+
+    reason = "unsolved"
+
+
 LIMIT = 60.0
 """Deterministic seconds of CP-SAT: roughly seconds of one core."""
 _SCALE = 10**6
@@ -121,14 +128,14 @@ def least_makespan(times: Matrix, limit: float = LIMIT) -> tuple[float, bool]:
 
 
 def solve(model: cp_model.CpModel, limit: float) -> tuple[cp_model.CpSolver, bool]:
-    """Runs CP-SAT, repeatably. True if what it found is proved best. Raises `SwarmError` if it found nothing."""
+    """Runs CP-SAT, repeatably. True if what it found is proved best. Raises `Unsolved` if it found nothing."""
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 0
     solver.parameters.max_deterministic_time = limit
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        raise SwarmError(
+        raise Unsolved(
             f"CP-SAT found no awards within {limit:g} deterministic seconds ({solver.status_name(status)}). "
             f"Give it a higher limit."
         )

@@ -1,8 +1,9 @@
 """Bids of several criteria: quality, price, latency, and the bidder's reputation.
 
 Che, "Design competition through multidimensional auctions", RAND Journal of Economics 24 (1993): the buyer announces a
-scoring rule, and the bid with the highest score wins. Two rules are here: a weighted sum, and the Pareto set (bids that
-no other beats in one criterion and equals in the rest), of which the highest sum wins, so weights decide among it only.
+scoring rule, and the bid with the highest score wins. Here it is a weighted sum. `pareto` gives the bids that no other
+beats in one criterion and equals in the rest, for a person or another rule to choose from; with all weights above 0 the
+highest sum is one of them.
 
 A reputation is the mean of a beta distribution over past outcomes (Josang and Ismail, "The beta reputation system",
 2002): (good + 1) / (good + bad + 2), 1/2 for a stranger. Each new outcome first shrinks the old ones by `memory`, so a

@@ -9,7 +9,7 @@ Costs for n bidders and m tasks: m times those of the sale; with m the number of
 
 from collections.abc import Callable, Mapping
 
-from coordination.auctions.contract_net import Act, Initiator, Said
+from coordination.auctions.contract_net import Act, Initiator, Participant, Said
 from coordination.auctions.instance import Instance, Room
 from coordination.auctions.outcome import Outcome, Traffic, settled
 from coordination.auctions.sale import Sold, dutch, english, first_price, ranked, shaded, vickrey
@@ -79,11 +79,15 @@ def contract_nets(instance: Instance) -> Outcome:
         said: list[Said] = []
         traffic.say(len(contract.call()))
         for bidder, name in enumerate(names):
-            answer = Said(name, Act.PROPOSE, column[bidder]) if fits[bidder] else Said(name, Act.REFUSE)
+            proposal = column[bidder] if fits[bidder] else None
             traffic.say(1, 2)
-            said += contract.handle(answer, now=1)
+            said += contract.handle(Said(name, Participant().call(proposal), proposal), now=1)
         if contract.winner is not None:
-            said += contract.handle(Said(contract.winner, Act.INFORM), now=2)
+            winner = Participant()
+            winner.handle(Said("initiator", Act.ACCEPT, contract.until), now=1)
+            report = winner.report(now=2, done=True)
+            assert report is not None, "it held the award"
+            said += contract.handle(Said(contract.winner, report), now=2)
             traffic.say(1)
             awards[task] = int(contract.winner)
             room.take(awards[task], task)

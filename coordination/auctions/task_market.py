@@ -9,16 +9,19 @@ Rules:
   (refusal, failure) or because its lease is over, when the winner has let go too. Each award of a task has a number,
   the epoch; a report counts only from the holder, with the epoch of the award, before the lease ends. So a task is
   completed once, whatever is lost, repeated, late or out of order. Clocks may differ by `skew` at most.
-* An award that is not confirmed, and a report that is not acknowledged, are said again at each tick.
-* A winner that fails, refuses or is late costs the task an offer, and itself reputation; after `offers` awards or calls
-  in vain the task has failed. So has one whose deadline has passed, and what depends on a failed task is canceled.
+* An award that is not confirmed, and a report that is not acknowledged, are said again.
+* A winner that fails or is late costs the task an offer, and itself reputation; one that refuses, an offer. A lot that
+  comes to nothing, with no work under way, costs all its tasks one. After `offers` of them a task has failed. So
+  has one whose deadline has passed, and what depends on a failed task is canceled.
 * Events in, things to say out; time is handed in. All state is plain data, so a journal or a checkpoint holds it.
+  A market whose memory is lost all the same waits, when it opens again, until every old lease is over.
 
 Source: Smith (1980) for the protocol; Gray and Cheriton, "Leases" (SOSP 1989) for awards that end by themselves.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from random import Random
 from typing import Any
 
@@ -32,6 +35,8 @@ from coordination.auctions.mechanism import named
 from coordination.auctions.scoring import Reputations, Weights
 
 CONTEXT = "market"
+_EPOCHS = 1_000_000
+"""Awards of a task in a unit of time are fewer, so that later markets have higher epochs."""
 EVERYBODY = "*"
 """A call goes to all bidders."""
 
@@ -68,6 +73,8 @@ class Award:
     epoch: int
     price: float
     until: float
+    again: float
+    """When the acceptance is said again."""
     confirmed: bool = False
 
 
@@ -84,6 +91,8 @@ class Terms:
     """Awards, or calls without a bid, that a task may have."""
     lot_tasks: int = 200
     """Tasks in a lot at most."""
+    retry: float = 3.0
+    """From an acceptance to its repetition, if it is not confirmed; as long as an answer takes, or longer."""
     skew: float = 0.0
     """By which clocks may differ."""
     check_names: bool = True
@@ -94,10 +103,15 @@ class Terms:
         object.__setattr__(
             self, "allocation", named(self.allocation, dict.fromkeys(ALLOCATIONS), "allocation")
         )
-        if self.bidding <= 0 or self.patience <= 0 or self.skew < 0 or min(self.offers, self.lot_tasks) < 1:
+        if (
+            min(self.bidding, self.patience, self.retry) <= 0
+            or self.skew < 0
+            or min(self.offers, self.lot_tasks) < 1
+        ):
             raise ConfigurationError(
-                f"market: bidding {self.bidding:g} and patience {self.patience:g} must be above 0, skew "
-                f"{self.skew:g} at least 0, offers {self.offers} and lot_tasks {self.lot_tasks} at least 1."
+                f"market: bidding {self.bidding:g}, patience {self.patience:g} and retry {self.retry:g} must be "
+                f"above 0, skew {self.skew:g} at least 0, offers {self.offers} and lot_tasks {self.lot_tasks} at "
+                f"least 1."
             )
 
 
@@ -111,9 +125,11 @@ class TaskMarket:
     waiting: dict[str, None]
     """Tasks neither awarded nor ended, those that have waited longest first."""
     epochs: dict[str, int]
-    """Awards made of each task."""
+    """The number of each task's last award."""
     offered: dict[str, int]
     """Awards made of each task, and calls in vain."""
+    opens: float = 0.0
+    """Nothing is called before."""
     since: dict[str, float] = field(default_factory=dict)
     """When each task was first called."""
     awards: dict[str, Award] = field(default_factory=dict)
@@ -126,6 +142,8 @@ class TaskMarket:
     earned: dict[str, int] = field(default_factory=dict)
     """Tasks completed by each bidder."""
     paid: dict[str, float] = field(default_factory=dict)
+    made: int = 0
+    """Awards."""
     reauctioned: int = 0
     ignored: int = 0
     """Messages that came late, twice, out of place or out of shape."""
@@ -143,8 +161,11 @@ class TaskMarket:
             settled = self.lot.settle(self.terms.allocation, self.reputations, self.terms.weights, rng)
             self._award(self.lot, settled, now)
             self.lot = None
-        said += [self._acceptance(task) for task, award in self.awards.items() if not award.confirmed]
-        if self.lot is None:
+        for task, award in self.awards.items():
+            if not award.confirmed and now >= award.again:
+                award.again = now + self.terms.retry
+                said.append(self._acceptance(task))
+        if self.lot is None and now >= self.opens:
             said += self._call(now)
         return said, settled
 
@@ -174,6 +195,8 @@ class TaskMarket:
             return [heard]  # so that it stops saying so
         if act == Act.INFORM and body.get("state") == TaskState.WORKING:
             award.confirmed = True
+            if self.tasks[task].state == TaskState.SUBMITTED:
+                self.tasks[task] = self.tasks[task].advanced(TaskState.WORKING)
             return []
         if act == Act.INFORM:
             self._complete(task, award, body)
@@ -189,7 +212,11 @@ class TaskMarket:
         try:
             artifact = from_json(Artifact, body.get("artifact"))
             gain = float(artifact.parts[0].value["gain"])
-        except (InvalidContent, IndexError, KeyError, TypeError, ValueError):
+            promised = float((artifact.metadata or {}).get("promised", gain))
+        except (InvalidContent, IndexError, KeyError, TypeError, ValueError, OverflowError):
+            self.ignored += 1
+            return
+        if not (isfinite(gain) and isfinite(promised) and gain >= 0):
             self.ignored += 1
             return
         del self.awards[task]
@@ -197,8 +224,7 @@ class TaskMarket:
         self.delivered[task] = gain
         self.earned[award.bidder] = self.earned.get(award.bidder, 0) + 1
         self.paid[award.bidder] = self.paid.get(award.bidder, 0.0) + award.price
-        promised = float((artifact.metadata or {}).get("promised", gain)) or 1.0
-        self.reputations.update(award.name, min(1.0, max(0.0, gain / promised)))
+        self.reputations.update(award.name, min(1.0, gain / promised) if promised > 0 else 1.0)
 
     def _lose(self, task: str, award: Award, *, blame: bool) -> None:
         """The award ends without a result; the task is called again, or has failed."""
@@ -260,21 +286,21 @@ class TaskMarket:
             del self.waiting[task]
             self.offered[task] += 1
             self.epochs[task] += 1
+            self.made += 1
             until = now + self.terms.patience + self.works[task].size
-            if self.works[task].deadline is not None:
-                until = min(until, self.works[task].deadline or until)
-            self.awards[task] = Award(winner.bidder, winner.name, self.epochs[task], winner.price, until)
-            if self.tasks[task].state == TaskState.SUBMITTED:
-                self.tasks[task] = self.tasks[task].advanced(TaskState.WORKING)
+            deadline = self.works[task].deadline
+            if deadline is not None:
+                until = min(until, deadline)
+            self.awards[task] = Award(
+                winner.bidder, winner.name, self.epochs[task], winner.price, until, again=now
+            )
+        # With work under way bidders may just be busy; it will end, and so does this.
+        is_in_vain = not self.awards
         for task in lot.tasks:
             if task in self.waiting:
-                # In the next lot it stands behind those that were not called yet.
-                del self.waiting[task]
-                self.waiting[task] = None
-                if not lot.proposals:
-                    self.offered[task] += 1
-                    del self.waiting[task]
-                    self._offer_again(task, "nobody proposed")
+                del self.waiting[task]  # in the next lot it stands behind those that were not called yet
+                self.offered[task] += is_in_vain
+                self._offer_again(task, "nobody proposed")
 
     def _acceptance(self, task: str) -> Say:
         award = self.awards[task]
@@ -288,18 +314,26 @@ class TaskMarket:
         return Say(award.bidder, body, task)
 
 
-def opened(works: Iterable[Work], terms: Terms) -> TaskMarket:
-    """A market of these tasks. Raises `ConfigurationError` if they wait for one another, or for what is not there."""
+def opened(works: Iterable[Work], terms: Terms, now: float = 0.0) -> TaskMarket:
+    """A market of these tasks. Raises `ConfigurationError` if they wait for one another, or for what is not there.
+
+    One that opens later than at 0 may follow another that died and was forgotten: it waits until all leases that the
+    other can have given are over, and its epochs are above the other's.
+    """
     known = {work.id: work for work in works}
     _check_order(known)
-    return TaskMarket(
+    longest = max((work.size for work in known.values()), default=0.0)
+    market = TaskMarket(
         terms,
         known,
         {name: Task(name, CONTEXT, metadata={"size": work.size}) for name, work in known.items()},
-        dict.fromkeys(known),
-        dict.fromkeys(known, 0),
-        dict.fromkeys(known, 0),
+        waiting=dict.fromkeys(known),
+        epochs=dict.fromkeys(known, int(now * _EPOCHS)),
+        offered=dict.fromkeys(known, 0),
     )
+    if now > 0:
+        market.opens = now + terms.patience + longest + terms.skew
+    return market
 
 
 def _check_order(works: dict[str, Work]) -> None:

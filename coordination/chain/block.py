@@ -219,10 +219,40 @@ class Ping(Wire, frozen=True, gc=False, tag="I"):
 
     view: int
     high: int
+    """The view of its sender's highest certificate."""
+    clock: float = 0.0
+    """What its sender's clock shows, where clocks matter."""
 
 
 class Life(Wire, frozen=True, gc=False, tag="L"):
-    """As a record only: a life of this replica began."""
+    """As a record only: this life of this replica began. They are counted from 1."""
+
+    number: int
+
+
+class Standing(Wire, frozen=True, gc=False, tag="S"):
+    """As a record only, behind a snapshot: what binds a replica by its earlier votes."""
+
+    voted: int
+    proposed: int
+    lock: QC
+    high: QC
+
+
+class Snapshot(Wire, frozen=True, gc=False, tag="c"):
+    """The application's state after a block. As a record: the start of all that follows."""
+
+    block: Block
+    certificate: QC
+    """Of the block."""
+    state: Any
+    names: tuple[Name, ...]
+    """Of the bundles decided last, in the chain's order."""
+
+    @property
+    def authenticators(self) -> int:
+        """See `Wire`."""
+        return self.certificate.authenticators + self.block.authenticators
 
 
 class Forward(Wire, frozen=True, gc=False, tag="F"):
@@ -259,5 +289,15 @@ GENESIS = Block(0, 0, -1, NOBODY, ())
 """Every chain's first block; all replicas have it."""
 GENESIS_QC = QC(0, GENESIS.digest, Certificate(()))
 
-MESSAGES: tuple[type[Wire], ...] = (Proposal, Vote, Timeout, Notice, Ping, Forward, Fetch, Blocks)
-RECORDS: tuple[type[Wire], ...] = (Life, Block, TC)
+MESSAGES: tuple[type[Wire], ...] = (
+    Proposal,
+    Vote,
+    Timeout,
+    Notice,
+    Ping,
+    Forward,
+    Fetch,
+    Blocks,
+    Snapshot,
+)
+RECORDS: tuple[type[Wire], ...] = (Life, Block, TC, Standing)

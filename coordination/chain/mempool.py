@@ -5,7 +5,8 @@ Rules:
   favour, and is dropped when a sender has `capacity` / n waiting here.
 * Own commands become a bundle, with a serial, when they first leave: those that wait meanwhile leave together.
 * No bundle is decided twice: correct replicas neither propose nor vote for a block that repeats a bundle of its chain.
-  Of the committed part the last `WINDOW` names at least are remembered, which has to outlast what the network repeats.
+  Of the committed part the last `WINDOW` names at least are remembered, which has to outlast what the network repeats,
+  and the last `SNAPSHOT` of them at a block go with its snapshot.
   (Commands are not signed by clients: a lying leader may put other commands under a name. Its origin sees that, and
   offers its own again under a new name.)
 
@@ -13,12 +14,14 @@ Limits: `capacity` commands of its own, as many of others, and 2 `WINDOW` names.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from coordination.chain.block import Block, Bundle, Name
 from coordination.protocol import Command
 from coordination.signature import digest
 
 WINDOW = 50_000
+SNAPSHOT = 10_000
 SERIALS = 1 << 40
 """Serials of one life of a replica: those of the next begin above."""
 
@@ -40,9 +43,8 @@ class Mempool:
         self._told: dict[Name, set[int]] = {}
         self._from: dict[int, int] = {}
         self._handed: dict[Name, int] = {}
-        # Two generations of names: the younger moves up when it is full, and the elder goes.
-        self._recent: dict[Name, None] = {}
-        self._older: dict[Name, None] = {}
+        self._decided: dict[Name, int] = {}
+        """The height of each, in the chain's order."""
 
     def __bool__(self) -> bool:
         return bool(self._bundles or self._loose)
@@ -79,7 +81,7 @@ class Mempool:
         size = len(bundle.commands)
         if not 0 < size <= self.batch or bundle.origin == self.me or name in self._bundles:
             return False
-        if name in self._recent or name in self._older:
+        if name in self._decided:
             return False
         used = self._from.get(source, 0) + size
         if used > self._share:
@@ -115,7 +117,7 @@ class Mempool:
             return False
         if len(names) < len(block.bundles):
             return True
-        if not (self._recent.keys().isdisjoint(names) and self._older.keys().isdisjoint(names)):
+        if not self._decided.keys().isdisjoint(names):
             return True
         return not all(one.names.keys().isdisjoint(names) for one in chain if one.bundles)
 
@@ -153,9 +155,9 @@ class Mempool:
         """Notes a committed block: what it holds waits no more."""
         if not block.bundles:
             return
-        if len(self._recent) >= WINDOW:
-            self._older, self._recent = self._recent, {}
-        self._recent.update(block.names)
+        if len(self._decided) >= 2 * WINDOW:
+            self._decided = dict(islice(self._decided.items(), WINDOW, None))
+        self._decided.update(dict.fromkeys(block.names, block.height))
         if not self._bundles:
             return
         for bundle in block.bundles:
@@ -166,14 +168,14 @@ class Mempool:
             if digest(held.commands) != digest(bundle.commands):
                 self.offer(held.commands)
 
-    def decided(self) -> tuple[tuple[Name, ...], tuple[Name, ...]]:
-        """The names decided lately, in two generations: a function of the chain."""
-        return (tuple(self._older), tuple(self._recent))
+    def names_up_to(self, height: int) -> tuple[Name, ...]:
+        """The names decided last up to a block: a function of the chain."""
+        return tuple(name for name, at in self._decided.items() if at <= height)[-SNAPSHOT:]
 
-    def resume(self, decided: tuple[tuple[Name, ...], tuple[Name, ...]]) -> None:
-        """Goes on from what `decided` gave at a checkpoint: bundles that it names wait no more."""
-        self._older, self._recent = dict.fromkeys(decided[0]), dict.fromkeys(decided[1])
-        for name in [name for name in self._bundles if name in self._recent or name in self._older]:
+    def resume(self, names: tuple[Name, ...]) -> None:
+        """Goes on from what `names_up_to` gave: bundles that it names wait no more."""
+        self._decided = dict.fromkeys(((origin, serial) for origin, serial in names), 0)
+        for name in [name for name in self._bundles if name in self._decided]:
             self._remove(name)
 
     def _add(self, bundle: Bundle) -> None:

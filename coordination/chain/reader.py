@@ -132,7 +132,7 @@ class ChainReader(Reader):
         # By ranks alone: a timeout is signed with the view of its certificate, and of each view there is but one.
         based = Stance(high, b"") if self._locking is Locking.TIMEOUTS else None
         statement = timeout_statement(view, high)
-        return Word((TIMEOUT, view), high.to_bytes(8, "big"), statement, signature, (view, 1), based=based)
+        return Word((TIMEOUT, view), b"%d" % high, statement, signature, (view, 1), based=based)
 
     def _given_up(self, tc: TC | None) -> Iterable[Word]:
         """The words in a timeout certificate, the first of its view that passes by."""

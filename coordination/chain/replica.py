@@ -32,16 +32,20 @@ from coordination.chain.block import (
     Notice,
     Ping,
     Proposal,
+    Snapshot,
+    Standing,
     Timeout,
     Vote,
     timeout_statement,
     vote_statement,
 )
+from coordination.chain.checkpoint import Checkpointer
 from coordination.chain.pacemaker import Pacemaker, is_signed
 from coordination.chain.rules import Options, Rules
 from coordination.chain.store import Store
 from coordination.chain.tally import Tally
 from coordination.protocol import (
+    Compact,
     Effects,
     Event,
     Persisted,
@@ -51,6 +55,7 @@ from coordination.protocol import (
     Restore,
     Setting,
     Tick,
+    Wire,
     options_from,
 )
 from coordination.signature import certificate
@@ -83,6 +88,7 @@ class ChainReplica(Protocol):
             wait_s=options.patience * setting.delay_s,
             doublings=options.doublings,
         )
+        self._checkpoints = Checkpointer(self.store)
         self._out = self.store.out
         self._options = options
         self._votes: Tally[tuple[int, bytes], Vote] = Tally()
@@ -100,6 +106,7 @@ class ChainReplica(Protocol):
             Propose: self._take_commands,
             Persisted: self._persisted,
             Restore: self._restore,
+            Compact: self._compact,
         }
         self._messages: dict[type[Any], Callable[[int, Any], None]] = {
             Proposal: self._on_proposal,
@@ -108,8 +115,9 @@ class ChainReplica(Protocol):
             Notice: self._on_notice,
             Ping: self._on_ping,
             Forward: self._on_forward,
-            Fetch: self.store.serve,
+            Fetch: self._on_fetch,
             Blocks: self._on_blocks,
+            Snapshot: self._on_snapshot,
         }
 
     @property
@@ -187,7 +195,15 @@ class ChainReplica(Protocol):
                 self.pace.tc = record
                 view = max(view, record.view + 1)
             elif kind is Life:
-                lives += 1
+                lives = max(lives, record.number)
+            elif kind is Snapshot:
+                self._checkpoints.restore(record)
+                self._note_high(record.certificate)
+            elif kind is Standing:
+                self.voted = max(self.voted, record.voted)
+                self._proposed = max(self._proposed, record.proposed)
+                self.lock = record.lock
+                self._note_high(record.high)
         self.pace.enter(max(view, self.voted, self.high.view + 1))
         self.store.born(lives)
         self._quiet_until = self._now
@@ -429,6 +445,34 @@ class ChainReplica(Protocol):
             self._inform(source)
 
     # --- Catching up ----------------------------------------------------------------------------------------------
+
+    def _on_fetch(self, source: int, request: Fetch) -> None:
+        snapshot = self._checkpoints.snapshot
+        if snapshot is not None and request.height < self.tree.floor:
+            self._out.send(source, snapshot)
+        else:
+            self.store.serve(source, request)
+
+    def _on_snapshot(self, source: int, snapshot: Snapshot) -> None:
+        if self._checkpoints.offer(source, snapshot, self._standing()):
+            self._note_high(snapshot.certificate)
+            self._enter(snapshot.certificate.view + 1)
+            self.store.fetcher.stop()
+            self.store.want(self.high, source, self._now)
+        else:
+            self.store.ask_another(self._now)
+
+    def _compact(self, event: Compact) -> None:
+        self._checkpoints.compact(event.slot, event.state, self._standing())
+
+    def _standing(self) -> list[Wire]:
+        """What binds this replica, as records."""
+        records: list[Wire] = [Standing(self.voted, self._proposed, self.lock, self.high)]
+        if self.pace.tc is not None:
+            records.append(self.pace.tc)
+        if self._timeout is not None:
+            records.append(self._timeout)
+        return records
 
     def _on_blocks(self, source: int, answer: Blocks) -> None:
         blocks = self.store.checked(answer)

@@ -13,9 +13,9 @@ class Options:
 
     span: int = 0
     """Views in a row under one leader; 0: as many as let it commit by itself (see `pacemaker`)."""
-    patience: float = 4.0
-    """How long to wait in a view: a proposal, its votes and the next proposal are 3 delays."""
-    doublings: int = 4
+    patience: float = 5.0
+    """How long to wait in a view: a proposal, its votes and the next proposal are 3 delays; forwarding takes 2."""
+    doublings: int = 3
     """How often the wait may double."""
     heartbeat: float = 20.0
     """After how much silence to ask another replica for news; 0: never."""

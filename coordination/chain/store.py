@@ -44,6 +44,7 @@ class Store:
         self.tree = Tree()
         self.pool = Mempool(setting.id, len(setting.members), batch=setting.batch, capacity=capacity)
         self.fetcher = Fetcher(setting.id, self.tree, wait_s=3 * setting.delay_s, batch=setting.batch)
+        self.life = Life(0)
         self._seen: dict[int, Proposal] = {}
 
     @property
@@ -53,9 +54,10 @@ class Store:
 
     def born(self, lives: int) -> None:
         """A life begins, after so many others. To be called at the end of a `Restore`."""
-        self.pool.begin_life(lives)
+        self.life = Life(lives + 1)
+        self.pool.begin_life(lives + 1)
         self.out.effects.records.clear()
-        self.out.persist(Life())
+        self.out.persist(self.life)
 
     # --- Blocks -----------------------------------------------------------------------------------------------
 
@@ -168,6 +170,10 @@ class Store:
         """Asks another replica, if the last was silent for too long."""
         if self.fetcher.deadline <= now:
             self._ask(self.fetcher.retry(now))
+
+    def ask_another(self, now: float) -> None:
+        """Asks another replica at once."""
+        self._ask(self.fetcher.retry(now))
 
     def serve(self, source: int, request: Fetch) -> None:
         """Answers a replica that lacks blocks."""

@@ -126,6 +126,20 @@ class Tree:
             return []
         return [self._at[h] for h in range(height + 1, top + 1)] + above
 
+    def certified_at(self, height: int) -> tuple[Block | None, QC | None]:
+        """The committed block at a height, and its certificate as a child carries it; None where it is not known."""
+        block = self._at.get(height)
+        if block is None:
+            return None, None
+        child = self._at.get(height + 1)
+        children = [child] if child is not None else self._pending.values()
+        return block, next((one.justify for one in children if one.parent == block.digest), None)
+
+    def above(self, height: int) -> list[Block]:
+        """All blocks above a committed height, parents first."""
+        committed = [self._at[h] for h in range(max(height, self.floor) + 1, self.committed.height + 1)]
+        return committed + list(self._pending.values())
+
     def root(self, block: Block) -> None:
         """Starts anew from a committed block whose past is not known: another replica's, or a checkpoint's."""
         self.committed = block

@@ -49,6 +49,7 @@ class Departure:
         """Leaves for a view."""
         state = self._state
         state.view, state.active = view, False
+        state.log.begin()
         state.attempts += 1
         state.deadline = NEVER
         state.out.trace("leave", view=view)

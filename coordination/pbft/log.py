@@ -23,15 +23,16 @@ class Slot:
         self.number = number
         self.prepared: Prepared | None = None
         self.known: dict[bytes, Batch] = {EMPTY: ()}
+        self.digest: bytes | None = None
+        """What the primary proposed in this view."""
         self.begin()
 
     def begin(self) -> None:
-        """A new view begins: no votes, nothing proposed."""
-        if len(self.known) > 1:
-            kept = {getattr(self.prepared, "digest", EMPTY), self.digest or EMPTY, EMPTY}
+        """A view ends or begins: no votes, nothing proposed."""
+        if self.digest is not None:
+            kept = {getattr(self.prepared, "digest", EMPTY), self.digest, EMPTY}
             self.known = {found: batch for found, batch in self.known.items() if found in kept}
-        self.digest: bytes | None = None
-        """What the primary proposed in this view."""
+        self.digest = None
         self.signature: Signature | None = None
         """The primary's word for that."""
         self.batch: Batch | None = None
@@ -80,7 +81,7 @@ class Log:
             del self.slots[number]
 
     def begin(self) -> None:
-        """A new view begins."""
+        """A view ends or begins."""
         self.top = self.low
         for slot in self.slots.values():
             slot.begin()

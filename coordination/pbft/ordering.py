@@ -52,9 +52,9 @@ class Ordering:
     def on_forward(self, source: int, message: Forward) -> None:
         """Requests of others: to be proposed, or passed on and watched."""
         state = self._state
-        fresh = [request for request in message.requests if state.pool.admit(self._decisions.slot, request)]
+        fresh = state.pool.admit_all(self._decisions.slot, message.requests)
         if fresh:
-            self.route(tuple(fresh))
+            self.route(fresh)
 
     def propose(self) -> None:
         """The primary gives slots to what waits."""
@@ -201,18 +201,29 @@ class Ordering:
             slot = self._log.slots.get(self._decisions.slot + 1)
         self.route(state.pool.release(state.now, self._decisions.slot))
 
-    def recount(self, slot: Slot) -> None:
-        """After a restart: its own durable votes count again."""
-        state = self._state
-        if slot.digest is None or slot.signature is None or not slot.voted:
+    def resume(self, slot: Slot) -> None:
+        """After a restart: its own durable votes count again.
+
+        Those of undecided slots are said again: a crash may have come between the disk and the network.
+        """
+        state, view, number, found = self._state, self._state.view, slot.number, slot.digest
+        if found is None or slot.signature is None or slot.batch is None or not slot.voted:
             return
-        slot.prepares.add(slot.digest, slot.signature)
-        if not state.leads:
-            statement = prepare_statement(state.view, slot.number, slot.digest)
-            slot.prepares.add(slot.digest, self._scheme.sign(state.id, statement))
+        said: list[PrePrepare | Prepare | Commit] = []
+        slot.prepares.add(found, slot.signature)
+        if state.leads:
+            said.append(PrePrepare(view, number, slot.batch, slot.signature))
+        else:
+            word = self._scheme.sign(state.id, prepare_statement(view, number, found))
+            slot.prepares.add(found, word)
+            said.append(Prepare(view, number, found, word))
         if slot.committing:
-            statement = commit_statement(state.view, slot.number, slot.digest)
-            slot.commits.add(slot.digest, self._scheme.sign(state.id, statement))
+            word = self._scheme.sign(state.id, commit_statement(view, number, found))
+            slot.commits.add(found, word)
+            said.append(Commit(view, number, found, word))
+        if number > self._decisions.slot:
+            for message in said:
+                self._out.broadcast(message)
 
     def _accuse(
         self, slot: Slot, kind: Any, first: tuple[bytes, Signature | None], second: tuple[bytes, Signature]

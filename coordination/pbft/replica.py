@@ -59,6 +59,7 @@ from coordination.pbft.message import (
     prepare_statement,
 )
 from coordination.pbft.ordering import Ordering
+from coordination.pbft.reader import PbftReader
 from coordination.pbft.state import State
 from coordination.protocol import (
     NEVER,
@@ -295,7 +296,7 @@ class Pbft(Protocol):
         if not state.active:
             self._departure.resume()
         for _, slot in sorted(state.log.slots.items()):
-            self._ordering.recount(slot)
+            self._ordering.resume(slot)
         if self._lives > 1:
             self._busy = True
             self._tell()
@@ -309,6 +310,7 @@ class Pbft(Protocol):
                 self._lives = record.number
             case Left():
                 state.view, state.active = record.view, False
+                log.begin()
             case Entered():
                 self._departure.adopt(record.new_view)
             case Stable():
@@ -347,4 +349,5 @@ PBFT = ProtocolKind(
         text="2n(n-1) messages, each with one signature; 3 delays",
     ),
     recovery_delays=400,
+    reader=PbftReader,
 )

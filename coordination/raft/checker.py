@@ -1,7 +1,8 @@
 """A checker of Raft's properties, over history, at every step.
 
 Rules (the properties of Ongaro 2014, figure 3.2, and what the protocol promises beside):
-* One leader a term; one vote a term, across restarts; a vote and an acknowledgement leave only when stored.
+* One leader a term; one vote a term, across restarts; a request for votes, a vote and an acknowledgement leave only
+  when what they say is stored.
 * A leader only appends. Logs that agree at (index, term) agree below. No log is cut without a conflict, nor at or below
   the commit index. Later leaders hold every committed entry. No two replicas apply different entries at an index.
 * A leader commits by counting only entries of its own term, and only what a quorum has *stored* (while joint, one in
@@ -187,7 +188,8 @@ class RaftChecker:
             self._decided(now, replica, node, leads, effects.decided)
         if effects.reads:
             self._read(now, replica, effects)
-        self._compare(now, replica, view, node, protocol)
+        told = effects.installed is not None or isinstance(event, Restore)
+        self._compare(now, replica, view, protocol, told)
 
     def finish(self) -> None:
         """See `Checker`: all is judged as it happens."""
@@ -310,6 +312,8 @@ class RaftChecker:
             if kind is AppendReply:
                 if not message.rejected:
                     self._acknowledged(now, replica, view, message.index, token)
+            elif kind is VoteRequest and not message.pre and token < effects.token:
+                raise violated("a candidate asks when its vote is stored", now, replica, term=message.term)
             elif kind is VoteReply and not message.pre and not message.rejected:
                 if token and token >= effects.token:
                     view.votes_under_way.append((token, message.term, to))
@@ -373,17 +377,13 @@ class RaftChecker:
         for answer in effects.reads:
             asked = self._reads.pop((replica, repr(answer.context)), 0)
             if answer.slot < asked:
-                raise violated(
-                    "a read sees all that was decided before it was asked",
-                    now,
-                    replica,
-                    answered=answer.slot,
-                    decided=asked,
-                )
+                rule = "a read sees all that was decided before it was asked"
+                raise violated(rule, now, replica, answered=answer.slot, decided=asked)
 
     # --- The state after the step -------------------------------------------------------------------------------
 
-    def _compare(self, now: float, replica: int, view: _View, node: Node, protocol: Raft) -> None:
+    def _compare(self, now: float, replica: int, view: _View, protocol: Raft, told: bool) -> None:
+        node = protocol.node
         log = node.log
         if node.term < view.term or log.committed < view.commit or log.applied < view.applied:
             raise violated(
@@ -412,7 +412,7 @@ class RaftChecker:
         if log.committed > view.commit and (leads or (view.leads and node.term == view.term)):
             self._committed(now, replica, view, node)
         if node.members is not view.members:
-            self._configured(now, replica, protocol)
+            self._configured(now, replica, protocol, told)
             view.heard.update(set(node.members.everybody) - set(view.members.everybody))
             view.members = node.members
         view.term, view.commit, view.applied, view.leads = node.term, log.committed, log.applied, leads
@@ -431,7 +431,12 @@ class RaftChecker:
                 )
             self._complete(now, replica, node)
         own = node.progress.get(replica)
-        if own is not None and own.match > view.disk.durable:
+        if (
+            own is not None
+            and own.match > view.disk.durable
+            and node.log.term_at(own.match)
+            == node.term  # older entries commit by those of its term, or not at all
+        ):
             raise violated(
                 "a leader counts itself only when it has stored",
                 now,
@@ -449,14 +454,8 @@ class RaftChecker:
             return
         slot = place + self._unseen + 1
         if slot >= node.log.base and node.log.term_at(slot) != self._chosen[place][0]:
-            raise violated(
-                "later leaders hold every committed entry",
-                now,
-                replica,
-                slot=slot,
-                here=node.log.term_at(slot),
-                committed=self._chosen[place][0],
-            )
+            facts = {"slot": slot, "here": node.log.term_at(slot), "committed": self._chosen[place][0]}
+            raise violated("later leaders hold every committed entry", now, replica, **facts)
 
     def _committed(self, now: float, replica: int, view: _View, node: Node) -> None:
         index = node.log.committed
@@ -484,15 +483,17 @@ class RaftChecker:
             members=str(node.members),
         )
 
-    def _configured(self, now: float, replica: int, protocol: Raft) -> None:
+    def _configured(self, now: float, replica: int, protocol: Raft, told: bool) -> None:
         index, members = protocol.configuration
-        known = self._configurations.setdefault(index, members)
-        if known != members:
+        changes = self._configurations
+        known = changes.get(index)
+        if known is None and told:
+            # A snapshot tells the members at its index: those of the last change before it.
+            known = changes.get(max((one for one in changes if one <= index), default=index))
+        if known is None:
+            changes[index] = members
+        elif known != members:
+            facts = {"index": index, "here": str(members), "elsewhere": str(known)}
             raise violated(
-                "every replica has the same configuration at the same index",
-                now,
-                replica,
-                index=index,
-                here=str(members),
-                elsewhere=str(known),
+                "every replica has the same configuration at the same index", now, replica, **facts
             )

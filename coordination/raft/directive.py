@@ -24,7 +24,7 @@ class Directive:
     @property
     def words(self) -> list[str]:
         """The arguments without values."""
-        return [argument.key for argument in self.arguments if not argument.values]
+        return [argument.key for argument in self.arguments if argument.word]
 
     def number(self, place: int, what: str) -> int:
         """A word that is a number."""
@@ -35,12 +35,14 @@ class Directive:
 
     def options(self, *known: str) -> dict[str, tuple[str, ...]]:
         """The arguments with values."""
-        found = {argument.key: argument.values for argument in self.arguments if argument.values}
-        for key in found:
+        found = {argument.key: argument.values for argument in self.arguments if not argument.word}
+        for key, values in found.items():
             if key not in known:
                 raise MalformedScript(
                     f"`{self.command}` knows no {key!r}. It knows: {', '.join(known) or 'none'}."
                 )
+            if not values and key not in ("voters", "learners", "cfg", "cfgj", "idx", "votes", "drop"):
+                raise MalformedScript(f"`{self.command}`: {key} has no value. Give one.")
         return found
 
 

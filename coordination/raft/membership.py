@@ -111,22 +111,31 @@ class Members(msgspec.Struct, frozen=True, gc=False, array_like=True):
     def changed(self, change: MembershipChange) -> "Members":
         """The configuration after a change. Raises `InvalidChange`."""
         if change.leaves_joint:
-            return self._left()
+            return self.leave_joint()
         if change.enters_joint:
-            if self.joint:
-                raise InvalidChange("config is already joint")
-            if not self.voters:
-                raise InvalidChange("can't make a zero-voter config joint")
-            joint = msgspec.structs.replace(self, outgoing=self.voters)
-            return msgspec.structs.replace(joint._applied(change.changes), autoleave=change.autoleave)
+            return self.enter_joint(change.changes, autoleave=change.autoleave)
+        return self.simple(change.changes)
+
+    def simple(self, changes: Iterable[tuple[str, int]]) -> "Members":
+        """Changes at once, of at most one voter. Raises `InvalidChange`."""
         if self.joint:
             raise InvalidChange("can't apply simple config change in joint config")
-        simple = self._applied(change.changes)
-        if len({*self.voters} ^ {*simple.voters}) > 1:
+        after = self._applied(changes)
+        if len({*self.voters} ^ {*after.voters}) > 1:
             raise InvalidChange("more than one voter changed without entering joint config")
-        return simple
+        return after
 
-    def _left(self) -> "Members":
+    def enter_joint(self, changes: Iterable[tuple[str, int]], *, autoleave: bool) -> "Members":
+        """Both the voters as they are and as they will be. Raises `InvalidChange`."""
+        if self.joint:
+            raise InvalidChange("config is already joint")
+        if not self.voters:
+            raise InvalidChange("can't make a zero-voter config joint")
+        joint = msgspec.structs.replace(self, outgoing=self.voters)
+        return msgspec.structs.replace(joint._applied(changes), autoleave=autoleave)
+
+    def leave_joint(self) -> "Members":
+        """The new voters alone. Raises `InvalidChange`."""
         if not self.joint:
             raise InvalidChange("can't leave a non-joint config")
         return Members(self.voters, (), tuple(sorted({*self.learners, *self.learners_next})))

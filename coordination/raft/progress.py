@@ -128,12 +128,6 @@ class Progress:
         self.paused = False
         return True
 
-    def free(self, index: int) -> None:
-        """Forgets the messages under way that end at or before index."""
-        inflight = self.inflight
-        while inflight and inflight[0] <= index:
-            inflight.popleft()
-
     def back_off(self, rejected: int, hint: int) -> bool:
         """The follower rejected what follows index `rejected`, and may agree at `hint`. False if that is old news."""
         if self.state is REPLICATE:

@@ -1,8 +1,9 @@
 """Raft on the contract of `coordination.protocol`: events in, effects out.
 
 Rules:
-* All that an event changes on disk is written under one token: the vote, then a snapshot, then entries. Votes and
-  acknowledgements wait for it; a leader's appends do not, but it counts itself only when its own entries are durable.
+* All that an event changes on disk is written under one token: the vote, then a snapshot, then entries. Requests for
+  votes, votes and acknowledgements wait for it; a leader's appends do not, but it counts itself only when its own
+  entries are durable.
 * A batch is one entry: the commands of a `Propose` are decided together, in one slot. Empty entries and changes of
   members are slots without commands.
 * An entry is handed to the application as soon as it is known to be committed, on whatever event that is. No tick gates
@@ -61,6 +62,7 @@ from coordination.raft.messages import (
     Snapshot,
     TransferLeadership,
     Voted,
+    VoteRequest,
 )
 from coordination.raft.node import Node, NodeOptions, Role
 from coordination.raft.step import applied_to, propose, step, tick, transfer
@@ -160,7 +162,7 @@ class Raft(Protocol):
 
     @property
     def configuration(self) -> tuple[int, Members]:
-        """The present members, and the index of the change that made them so."""
+        """The present members, and the index of the change that made them so, or of the snapshot that told of them."""
         return self._history[-1]
 
     def handle(self, event: Event) -> Effects:
@@ -246,11 +248,11 @@ class Raft(Protocol):
         term = log.term_at(slot)
         if behind or slot > log.applied or term is None or log.incoming is not None:
             return
-        members = next(found for index, found in reversed(self._history) if index <= slot)
+        since, members = next(one for one in reversed(self._history) if one[0] <= slot)
         log.snapshot = Snapshot(slot, term, members, state)
         rest = log.slice(slot + 1, log.last)
         log.drop_to(max(log.base, slot - self._trailing))
-        self._history = [(0, members), *((index, found) for index, found in self._history if index > slot)]
+        self._history = [(since, members), *(one for one in self._history if one[0] > slot)]
         self._stored_term, self._stored_vote = node.term, node.vote
         effects.records = [Saved(log.snapshot, node.term, node.vote, rest, log.committed)]
         effects.checkpoint = True
@@ -280,10 +282,10 @@ class Raft(Protocol):
         log.committed = max(log.base, min(committed, log.last))
         log.applied = log.applying = log.base
         log.handed = log.stable = log.last + 1
-        self._history = [(0, members)]
+        self._history = [(log.base, members)]
         replication.switch_members(node, members)
         node.become_follower(node.term, 0)
-        if node.options.lease_reads and records:
+        if node.options.lease_reads:
             node.no_vote_until = node.now + node.options.election_s
         if log.snapshot is not None:
             effects.installed = Installed(log.snapshot.index, log.snapshot.state)
@@ -296,12 +298,14 @@ class Raft(Protocol):
         while True:
             if log.incoming is not None:
                 self._take_snapshot(effects)
-            if log.committed > log.applied:
-                self._apply(effects)
+            while log.committed > log.applied:
+                self._apply(effects)  # a change of members may commit more
             if log.handed <= log.last or node.vote != self._stored_vote or node.term != self._stored_term:
                 self._record(effects)
             if not node.after or not self._release(effects):
                 break
+        if node.role is Role.CANDIDATE and node.messages:
+            self._hold_requests(effects)
         if node.messages:
             # What need not wait leaves first; both lists were made for this event alone.
             effects.sends = node.messages + effects.sends if effects.sends else node.messages
@@ -317,6 +321,21 @@ class Raft(Protocol):
             self._lines = []
         effects.wake_at = node.wake_at
         return effects
+
+    def _hold_requests(self, effects: Effects) -> None:
+        """A candidate asks for votes only when its term and its own vote are stored.
+
+        Else it could win by the others' votes, send entries, crash, forget the term, and win the same term again with
+        another log.
+        """
+        token = effects.token or self._token
+        if token <= self._durable:
+            return
+        node = self.node
+        node.messages = [
+            (to, message, token if isinstance(message, VoteRequest) and not message.pre else 0)
+            for to, message, _ in node.messages
+        ]
 
     def _record(self, effects: Effects) -> None:
         node = self.node
@@ -335,6 +354,10 @@ class Raft(Protocol):
             effects.token = self._token
         token = self._token if self._token > self._durable else 0
         waiting, node.after = node.after, []
+        if len(waiting) == 1 and waiting[0][0] != self.id:
+            to, message = waiting[0]
+            effects.sends.append((to, message, token))
+            return False
         heard = False
         for to, message in waiting:
             if to != self.id:
@@ -353,7 +376,7 @@ class Raft(Protocol):
         assert taken is not None
         log.incoming = None
         log.applied = log.applying = taken.index
-        self._history = [(0, taken.members)]
+        self._history = [(taken.index, taken.members)]
         self._stored_term, self._stored_vote = node.term, node.vote
         effects.records = [Saved(taken, node.term, node.vote, (), taken.index)]
         effects.checkpoint = True
@@ -364,6 +387,11 @@ class Raft(Protocol):
         log = node.log
         base = log.base
         entries = log.entries[log.applied - base : log.committed - base]
+        if len(entries) == 1 and entries[0].change is None and not node.members.autoleave:
+            (entry,) = entries
+            effects.decided.append(Decided(entry.index, entry.commands, entry.term))
+            log.applied = log.applying = log.committed
+            return
         for entry in entries:
             if entry.change is not None or node.members.autoleave:
                 break

@@ -104,11 +104,13 @@ def on_append_reply(node: Node, source: int, message: AppendReply) -> None:
     index = message.index
     if index > node.log.last:
         return  # no correct follower agrees with what does not exist
-    if not progress.acknowledge(index) and not (progress.match == index and progress.state is PROBE):
-        return
     state = progress.state
+    if not progress.acknowledge(index) and not (progress.match == index and state is PROBE):
+        return
     if state is REPLICATE:
-        progress.free(index)
+        inflight = progress.inflight
+        while inflight and inflight[0] <= index:
+            inflight.popleft()
     elif state is PROBE:
         progress.become_replicate()
     elif progress.match >= node.log.base:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from actors.errors import ConfigurationError
 from coordination.raft import election, replication
+from coordination.raft.cases import MembershipCase, committed, vote
 from coordination.raft.directive import NODE_OPTIONS, Directive, hand_options, truth, whole
 from coordination.raft.display import (
     APPEND_THREAD,
@@ -36,6 +37,7 @@ LEVELS = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NONE")
 _QUIET = len(LEVELS) - 1
 MOST_NODES = 1000
 MOST_ROUNDS = 10_000
+_WITH_INPUT = ("propose-conf-change", "simple", "enter-joint", "leave-joint")
 _MESSAGE_NAMES = {*NAMES.values(), "MsgVote", "MsgPreVote", "MsgVoteResp", "MsgPreVoteResp"} | {
     "MsgStorageAppend",
     "MsgStorageApply",
@@ -51,6 +53,8 @@ class Script:
     nodes: list[Hand] = field(default_factory=list)
     messages: list[Envelope] = field(default_factory=list)
     level: int = 0
+    membership: MembershipCase = field(default_factory=MembershipCase)
+    """For the commands that change a configuration without a cluster."""
     _parts: list[str] = field(default_factory=list)
 
     # --- Running ------------------------------------------------------------------------------------------------
@@ -60,7 +64,7 @@ class Script:
         self._parts = []
         directive = Directive(block.command, block.arguments, block.input)
         errors = self._carry_out(directive)
-        if block.command != "propose-conf-change":
+        if block.command not in _WITH_INPUT:
             for line in block.input:
                 command, arguments = parse_directive(line)
                 errors = self._carry_out(Directive(command, arguments)) or errors
@@ -411,12 +415,31 @@ class Script:
             for peer, progress in inner.progress.items():
                 self.write(f"{peer}: {progress}\n")
 
+    # --- Cases without a cluster --------------------------------------------------------------------------------
+
+    def committed(self, directive: Directive) -> None:
+        """committed cfg=(..) [cfgj=(..)] idx=(..)."""
+        self.write(committed(directive))
+
+    def vote(self, directive: Directive) -> None:
+        """vote cfg=(..) [cfgj=(..)] votes=(..)."""
+        self.write(vote(directive))
+
+    def change_members(self, directive: Directive) -> None:
+        """simple, enter-joint [autoleave=true] or leave-joint, the changes as input."""
+        self.write(self.membership.changed(directive))
+
     def breakpoint(self, directive: Directive) -> None:
         """_breakpoint: nothing."""
 
 
 _COMMANDS: dict[str, Callable[[Script, Directive], None]] = {
     "_breakpoint": Script.breakpoint,
+    "committed": Script.committed,
+    "enter-joint": Script.change_members,
+    "leave-joint": Script.change_members,
+    "simple": Script.change_members,
+    "vote": Script.vote,
     "add-nodes": Script.add_nodes,
     "campaign": Script.campaign,
     "compact": Script.compact,

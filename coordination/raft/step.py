@@ -61,6 +61,18 @@ def name_of(message: Any) -> str:
 def step(node: Node, source: int, message: Any) -> None:
     """Hears a message."""
     kind = type(message)
+    # The two that carry the load first, without detours; all else through the table.
+    if kind is AppendReply and message.term == node.term:
+        if node.role is Role.LEADER:
+            replication.on_append_reply(node, source, message)
+            if node.early_reads and node.committed_in_term():
+                reading.release_early_reads(node)
+        return
+    if kind is Append and message.term == node.term and node.role is Role.FOLLOWER:
+        node.election_start = node.now
+        node.leader = source
+        replication.on_append(node, source, message)
+        return
     handler = _HANDLERS.get(kind)
     if handler is None:
         return
@@ -122,11 +134,12 @@ def _from_leader(hear: Callable[[Node, int, Any], None]) -> Callable[[Node, int,
     return handler
 
 
-def _append_reply(node: Node, source: int, message: AppendReply) -> None:
-    if node.role is Role.LEADER:
-        replication.on_append_reply(node, source, message)
-        if node.early_reads and node.committed_in_term():
-            reading.release_early_reads(node)
+def _append(node: Node, source: int, message: Append) -> None:
+    replication.on_append(node, source, message)
+
+
+def _old_append_reply(node: Node, source: int, message: AppendReply) -> None:
+    """Of a term that has just begun here: its sender is no follower of this replica."""
 
 
 def _heartbeat_reply(node: Node, source: int, message: HeartbeatReply) -> None:
@@ -173,8 +186,8 @@ def _transfer_request(node: Node, source: int, message: TransferRequest) -> None
 
 
 _HANDLERS: dict[type[Any], Callable[[Node, int, Any], None]] = {
-    Append: _from_leader(replication.on_append),
-    AppendReply: _append_reply,
+    Append: _from_leader(_append),
+    AppendReply: _old_append_reply,
     Heartbeat: _from_leader(reading.on_heartbeat),
     HeartbeatReply: _heartbeat_reply,
     VoteRequest: election.on_vote_request,

@@ -30,6 +30,8 @@ class Argument:
 
     key: str
     values: tuple[str, ...] = ()
+    word: bool = True
+    """Whether it has no value."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Block:
     @property
     def words(self) -> tuple[str, ...]:
         """The arguments that have no value."""
-        return tuple(argument.key for argument in self.arguments if not argument.values)
+        return tuple(argument.key for argument in self.arguments if argument.word)
 
 
 def parse_directive(text: str) -> tuple[str, tuple[Argument, ...]]:
@@ -66,13 +68,15 @@ def parse_directive(text: str) -> tuple[str, tuple[Argument, ...]]:
         key, value = match.group(1), match.group(2)
         if value is None:
             parsed.append(Argument(key))
+        elif value.startswith("=(") and not value.endswith(")"):
+            raise MalformedScript(f"{key}{value} does not end: close the parenthesis.")
         elif value.startswith("=("):
             parts = re.split(r"[,\s]+", value[2:-1].strip())
-            parsed.append(Argument(key, tuple(part for part in parts if part)))
+            parsed.append(Argument(key, tuple(part for part in parts if part), word=False))
         else:
-            parsed.append(Argument(key, (value[1:],)))
+            parsed.append(Argument(key, (value[1:],), word=False))
         rest = rest[match.end() :]
-    if not parsed or parsed[0].values:
+    if not parsed or not parsed[0].word:
         raise MalformedScript(f"{text.strip()!r} names no command: begin with one, such as `stabilize`.")
     return parsed[0].key, tuple(parsed[1:])
 

@@ -13,7 +13,7 @@ Method: FoundationDB's simulation and swarm testing (Groce et al. 2012): each ca
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from actors.errors import SwarmError
@@ -96,6 +96,8 @@ class Case:
             patience_delays=rng.choice((20.0, 60.0)),
             spread=rng.random() < 0.5,
         )
+        # What a client proposes at once must fit, or it can ask again faster than a slow protocol decides its pieces.
+        world = replace(world, batch=max(world.batch, load.batch))
         horizon_s = rng.choice((100, 300, 1000)) * delay_s
         faults = chaos(rng, replicas=replicas, horizon_s=horizon_s, delay_s=delay_s)
         return cls(kind, seed, world, load, faults, horizon_s, {**liars, **dict.fromkeys(twins, "twins")})

@@ -46,6 +46,8 @@ from coordination.simulation.node import Node
 
 _WAKE, _DISK, _PROPOSE, _EVENT = -1, -2, -3, -4
 _LAST_EVENTS = 30
+VECTOR_PROOF_BYTES = 64
+"""Of a signature that does not combine with others, as of secp256k1 or Ed25519."""
 
 Disguise = Callable[[Callable[[], Protocol], Random, frozenset[int]], Protocol]
 """Makes a liar: given how to make the honest replica (again and again, if it likes), a stream of its own, and all that
@@ -184,9 +186,11 @@ class Simulation:
 
     def _setting(self, replica: int, rng: Random) -> Setting:
         world = self.world
-        scheme = (
-            TokenScheme(replica, combines=world.combines) if world.schemes is None else world.schemes[replica]
+        scheme: Scheme = TokenScheme(
+            replica, combines=world.combines, proof_bytes=4 if world.combines else VECTOR_PROOF_BYTES
         )
+        if world.schemes is not None:
+            scheme = world.schemes[replica]
         return Setting(
             replica,
             world.members(),

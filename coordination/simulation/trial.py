@@ -40,7 +40,8 @@ class Trial:
     faults: str = "none"
     """See `faults_from`."""
     liars: str = "none"
-    """`equivocating:1` (that many, the last replicas), `equivocating:f`, or `equivocating:f+1`; or `none`."""
+    """`equivocating:1` (that many, the first replicas, whose turn to lead comes first), `equivocating:f`, or
+    `equivocating:f+1`; or `none`."""
     latency: str = "1ms"
     """See `latency_from`."""
     bandwidth_mbit_s: float | None = None

@@ -59,7 +59,7 @@ class Height:
         """Batches found valid: a quorum's word, or this replica's own judgement."""
         self.rounds: dict[int, Round] = {}
         self.said: dict[tuple[int, str], Proposal | Prevote | Precommit] = {}
-        """What this replica said, by round and phase."""
+        """What this replica said, by round and phase: in the last rounds, and where it locked."""
         self.latest: dict[int, int] = {}
         """The latest round of each other replica."""
         self.awake = False
@@ -87,5 +87,5 @@ class Height:
         self.round, self.step = number, Step.PROPOSE
         for old in [old for old in self.rounds if old < number - WINDOW]:
             del self.rounds[old]
-        for key in [key for key in self.said if key[0] < number - WINDOW]:
+        for key in [key for key in self.said if key[0] < number - WINDOW and key[0] != self.locked_round]:
             del self.said[key]

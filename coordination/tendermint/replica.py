@@ -69,6 +69,7 @@ from coordination.tendermint.message import (
     Status,
     vote_statement,
 )
+from coordination.tendermint.reader import TendermintReader
 from coordination.tendermint.state import State
 from coordination.tendermint.voting import Voting, records_of
 
@@ -169,8 +170,7 @@ class Tendermint(Protocol):
 
     def _on_forward(self, source: int, message: Forward) -> None:
         state = self._state
-        fresh = [request for request in message.requests if state.pool.admit(state.decisions.slot, request)]
-        if fresh:
+        if state.pool.admit_all(state.decisions.slot, message.requests):
             self._voting.begin()
 
     def _route(self, requests: Batch) -> None:
@@ -350,4 +350,5 @@ TENDERMINT = ProtocolKind(
         text="(n-1)(2n+1) messages, each with one signature; 3 delays",
     ),
     recovery_delays=500,
+    reader=TendermintReader,
 )

@@ -280,9 +280,14 @@ class Voting:
             height.locked_round, height.locked = record.round, record.digest
 
     def resume(self) -> None:
-        """After a restart: its own durable proposals and votes count again, and it goes on where it was."""
+        """After a restart: its own durable proposals and votes count again, and it goes on where it was.
+
+        Those of the last rounds are said again: a crash may have come between the disk and the network.
+        """
         height = self._state.height
         for (number, phase), message in height.said.items():
+            if number >= height.round - 1:
+                self._out.broadcast(message)
             place = height.at(number)
             if isinstance(message, Proposal):
                 place.proposal, place.digest = message, digest(message.batch)

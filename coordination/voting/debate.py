@@ -19,7 +19,7 @@ from random import Random
 from actors.errors import ConfigurationError
 from coordination.voting.ballot import Ballot, Vote
 from coordination.voting.deliberation import ROUNDS_LIMIT
-from coordination.voting.election import Counting, Election, Outcome
+from coordination.voting.election import Counting, Election, Outcome, settled
 from coordination.voting.plurality import plurality
 from coordination.voting.transcript import Answer, Opinion, Question, Transcript, ballot_for, has_opinion
 
@@ -60,7 +60,7 @@ class Debate:
 
     def decide(self, transcript: Transcript, rng: Random) -> Outcome:
         """The vote on what stands."""
-        return self.counting.count(standing_ballots(transcript), rng)
+        return settled(self.counting, standing_ballots(transcript), rng)
 
     def refuses(self, question: Question, vote: Vote) -> str:
         """Why a vote is no answer; empty if it is one."""

@@ -22,14 +22,13 @@ import msgspec
 
 from actors.errors import ConfigurationError
 from coordination.voting.ballot import Abstention, Vote, check_names
-from coordination.voting.election import Counting, Outcome
+from coordination.voting.election import Counting, Outcome, settled
 from coordination.voting.estimate import Estimate
 from coordination.voting.transcript import Answer, Expired, Question, Transcript, ballot_for, has_opinion
 
 PANEL_LIMIT = 10_000
 ROUNDS_LIMIT = 1_000
 SAMPLES_LIMIT = 100_000
-"""Samples for the baseline at most; a result says how much of the budget they used."""
 
 
 class Method(Protocol):
@@ -91,14 +90,21 @@ class Deliberated:
 class Deliberation:
     """One deliberation, from its first question to its result."""
 
-    def __init__(self, method: Method, transcript: Transcript | None = None) -> None:
-        """Takes up a transcript where one is given: it holds all the state."""
+    def __init__(self, method: Method, transcript: Transcript | None = None, samples: int = 1_000) -> None:
+        """Takes up a transcript where one is given: it holds all the state.
+
+        At most so many `samples` are asked for beside the drafts: what an answer cost is what its sender says, and a
+        liar could make the baseline dear. The result tells how much of the budget was used.
+        """
         check_names(method.panellists, "panellists")
         if not 0 < len(method.panellists) <= PANEL_LIMIT:
             raise ConfigurationError(
                 f"{method.name}: {len(method.panellists)} panellists. Give 1 to {PANEL_LIMIT:,}."
             )
+        if not 0 <= samples <= SAMPLES_LIMIT:
+            raise ConfigurationError(f"{method.name}: {samples} samples. Give 0 to {SAMPLES_LIMIT:,}.")
         self.method = method
+        self.samples = samples
         self.transcript = Transcript() if transcript is None else transcript
         self.result: Deliberated | None = None
         """Once it is over."""
@@ -181,10 +187,10 @@ class Deliberation:
         answered = script.given("draft", "sample")
         live = script.live(self.method.panellists)
         asked = sum(question.kind == "sample" for question in script.questions)
-        if not live or not answered or len(taken) < len(answered) or asked >= SAMPLES_LIMIT:
+        if not live or not answered or len(taken) < len(answered):
             return ()
         affordable = (self._budget() - spent) * len(taken) // spent
-        count = min(affordable, len(live), SAMPLES_LIMIT - asked)
+        count = min(affordable, len(live), self.samples - asked)
         return [
             Question(live[(asked + index) % len(live)], "sample", 0, self.method.topic)
             for index in range(count)
@@ -194,12 +200,12 @@ class Deliberation:
         script, method = self.transcript, self.method
         rounds = max((question.round for question, _ in script.given("draft", "revise")), default=0)
         by_round = tuple(
-            method.counting.count([ballot_for(answer) for answer in script.standing(number).values()], rng)
+            settled(method.counting, [ballot_for(a) for a in script.standing(number).values()], rng)
             for number in range(rounds + 1)
         )
         taken, spent = self._samples()
         ballots = [ballot_for(answer, f"{answer.sender}#{answer.number}") for answer in taken]
-        plain = PlainVote(method.counting.plain().count(ballots, rng), len(taken), spent, self._budget())
+        plain = PlainVote(settled(method.counting.plain(), ballots, rng), len(taken), spent, self._budget())
         outcome = method.decide(script, rng)
         return Deliberated(method.name, outcome, self._budget(), rounds, by_round, plain)
 
@@ -226,5 +232,5 @@ def deliberated_data(result: Deliberated) -> dict[str, Any]:
         "rounds": result.rounds,
         "by_round": [outcome_data(outcome) for outcome in result.by_round],
         "plain": outcome_data(result.plain.outcome)
-        | {"samples": result.plain.samples, "tokens": result.plain.tokens},
+        | {"samples": result.plain.samples, "tokens": result.plain.tokens, "budget": result.plain.budget},
     }

@@ -18,7 +18,7 @@ import numpy as np
 from actors.errors import ConfigurationError
 from coordination.voting.ballot import Ballot, Number, Vote
 from coordination.voting.debate import check_rounds, drafts, standing_ballots
-from coordination.voting.election import Counting, Outcome, Survey
+from coordination.voting.election import Counting, Outcome, Survey, settled
 from coordination.voting.estimate import median
 from coordination.voting.transcript import Opinion, Question, Transcript
 
@@ -70,7 +70,7 @@ class Delphi:
 
     def decide(self, transcript: Transcript, rng: Random) -> Outcome:
         """The count of what stands."""
-        return self.counting.count(standing_ballots(transcript), rng)
+        return settled(self.counting, standing_ballots(transcript), rng)
 
     def refuses(self, question: Question, vote: Vote) -> str:
         """Why a vote is no estimate; empty if it is one."""

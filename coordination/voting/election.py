@@ -11,12 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from coordination.voting.ballot import Abstention, Ballot, Choice, Number, Vector, check_ballots
+from actors.errors import ConfigurationError, SwarmError
+from coordination.voting.ballot import (
+    Abstention,
+    Ballot,
+    Choice,
+    Number,
+    Vector,
+    check_ballots,
+    check_names,
+)
 from coordination.voting.electorate import Electorate
 from coordination.voting.estimate import Estimate, Estimator
 from coordination.voting.profile import candidates_of, names_in
 from coordination.voting.rule import votes_taken
-from coordination.voting.tally import Breaker, Rule, Tally
+from coordination.voting.tally import Breaker, Rule, Tally, turnout_of
 
 Outcome = Tally | Estimate
 
@@ -46,6 +55,14 @@ class Election:
     candidates: tuple[str, ...] | None = None
     """None: those that the ballots choose."""
     electorate: Electorate = field(default_factory=Electorate)
+
+    def __post_init__(self) -> None:
+        if self.candidates is not None:
+            check_names(self.candidates, "candidates")
+        elif Choice not in votes_taken(self.rule):
+            raise ConfigurationError(
+                "election: an open election takes choices, and this rule counts none. Give `candidates`."
+            )
 
     def count(self, ballots: Sequence[Ballot], rng: Breaker) -> Tally:
         """The result. Raises `ConfigurationError` for ballots that `refuses` would have told."""
@@ -82,9 +99,8 @@ class Election:
         taken = votes_taken(self.rule) if self.candidates is not None else (Choice,)
         if not isinstance(vote, taken):
             return f"casts a {type(vote).__name__}, not one of {', '.join(kind.__name__ for kind in taken)}"
-        unknown = [
-            name for name in names_in(vote) if self.candidates is not None and name not in self.candidates
-        ]
+        known = frozenset(self.candidates or names_in(vote))
+        unknown = [name for name in names_in(vote) if name not in known]
         return f"votes for {unknown[0][:40]!r}, which is no candidate" if unknown else ""
 
 
@@ -133,3 +149,18 @@ class Survey:
         if len(vote.values) != self.dimensions:
             return f"casts a Vector of {len(vote.values)} coordinates, not {self.dimensions}"
         return ""
+
+
+def settled(counting: Counting, ballots: Sequence[Ballot], rng: Breaker) -> Outcome:
+    """The result; where the ballots that came allow none, one without a winner whose reason says why.
+
+    How many answer, and how differently, is the world's: too few for the liars to withstand, too many candidates to
+    count exactly. So it must not stop who has waited for them.
+    """
+    try:
+        return counting.count(ballots, rng)
+    except SwarmError as error:
+        turnout, reason = turnout_of(ballots), str(error)
+        if isinstance(counting, Survey):
+            return Estimate("", None, turnout, quorum_met=True, ballots=tuple(ballots), reason=reason)
+        return Tally("", (), None, (), {}, None, turnout, True, tuple(ballots), reason)

@@ -60,7 +60,8 @@ def _pull(points: Array, share: Array, at: Array) -> tuple[Array, Array, float]:
     distances = np.linalg.norm(offsets, axis=1)
     here = distances == 0
     rates = np.where(here, 0.0, share / np.where(here, 1.0, distances))
-    return rates @ offsets, rates, float(share[here].sum())
+    pull: Array = (rates[:, None] * offsets).sum(axis=0)
+    return pull, rates, float(share[here].sum())
 
 
 def _is_answer(points: Array, share: Array, index: int) -> bool:

@@ -16,7 +16,7 @@ from actors.errors import ConfigurationError
 from coordination.voting.ballot import Ballot, Choice, Vote, check_names
 from coordination.voting.confidence import Weighting
 from coordination.voting.debate import drafts
-from coordination.voting.election import Election, Outcome
+from coordination.voting.election import Election, Outcome, settled
 from coordination.voting.electorate import Electorate
 from coordination.voting.plurality import plurality
 from coordination.voting.tally import Rule
@@ -68,7 +68,7 @@ class Judging:
         """The vote of the judges."""
         election = Election(self.rule, self._drafted(transcript), Electorate(weighting=self.weighting))
         verdicts = [ballot_for(answer) for _, answer in transcript.given("judge")]
-        return election.count(verdicts, rng)
+        return settled(election, verdicts, rng)
 
     def refuses(self, question: Question, vote: Vote) -> str:
         """Why a vote is no draft, or no verdict; empty if it is one."""

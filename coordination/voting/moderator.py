@@ -37,10 +37,12 @@ class Moderator(Agent):
         candidates: Sequence[str] | None = None,
         judges: Sequence[str] = (),
         timeout_s: float = 60.0,
+        samples: int = 1_000,
     ) -> None:
         """`panellists` and `judges` are addresses; `kind` is debate, delphi or judging; `rule` a name in `RULES`.
 
-        `timeout_s` is each wave's, in the unit of `context.now`: seconds, or rounds.
+        `timeout_s` is each wave's, in the unit of `context.now`: seconds, or rounds. At most `samples` are
+        asked for beside the drafts, for the plain vote.
         """
         self.panellists = list(panellists)
         self.kind = kind
@@ -50,10 +52,14 @@ class Moderator(Agent):
         self.candidates = None if candidates is None else list(candidates)
         self.judges = list(judges)
         self.timeout_s = timeout_s
+        self.samples = samples
         self.transcript = Transcript()
+        self.timer = 0
         self.waiting: list[Message] = []
         self.told: dict[str, Any] | None = None
-        self.method()  # tells what is wrong with the parameters before anybody is asked
+        Deliberation(
+            self.method(), samples=samples
+        )  # tells what is wrong with the parameters before anybody is asked
 
     def method(self) -> Method:
         """What is deliberated and how. Raises `ConfigurationError` for parameters that make no sense."""
@@ -90,7 +96,7 @@ class Moderator(Agent):
             return
         self.waiting.append(message)
         if self.transcript.phase == "new":
-            deliberation = Deliberation(self.method(), self.transcript)
+            deliberation = Deliberation(self.method(), self.transcript, self.samples)
             self._carry_on(deliberation, deliberation.begin(context.rng), context)
 
     def _answered(self, message: Message, context: Context) -> None:
@@ -103,15 +109,17 @@ class Moderator(Agent):
         self._handle(answer, context)
 
     def _handle(self, event: Any, context: Context) -> None:
-        deliberation = Deliberation(self.method(), self.transcript)
+        deliberation = Deliberation(self.method(), self.transcript, self.samples)
         self._carry_on(deliberation, deliberation.handle(event, context.rng), context)
 
     def _carry_on(self, deliberation: Deliberation, questions: Sequence[Question], context: Context) -> None:
         for question in questions:
             context.send(question.to, to_data(question))
         if questions:
-            context.after(self.timeout_s, self.transcript.wave)
+            context.cancel(self.timer)
+            self.timer = context.after(self.timeout_s, self.transcript.wave)
         if deliberation.result is not None:
+            context.cancel(self.timer)
             self.told = deliberated_data(deliberation.result)
             self.concluded(deliberation.result, context)
             for message in self.waiting:

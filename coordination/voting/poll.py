@@ -17,7 +17,7 @@ from typing import Literal
 
 from actors.errors import ConfigurationError
 from coordination.voting.ballot import BALLOTS_LIMIT, Abstention, Ballot
-from coordination.voting.election import Counting, Outcome
+from coordination.voting.election import Counting, Outcome, settled
 from coordination.voting.tally import Breaker
 
 REFUSALS_LIMIT = 10_000
@@ -104,10 +104,10 @@ class Poll:
         return tuple(self._ballots[voter] for voter in sorted(self._ballots))
 
     def result(self, now: float, rng: Breaker) -> Outcome:
-        """The result of a closed poll. Raises `ConfigurationError` while it is open."""
+        """The result of a closed poll; see `settled`. Raises `ConfigurationError` while it is open."""
         if not self.is_closed(now):
             raise ConfigurationError(f"the poll is open until {self.closes_at}, and it is {now}. Ask later.")
-        return self.counting.count(self.ballots, rng)
+        return settled(self.counting, self.ballots, rng)
 
     def _objection(self, ballot: Ballot) -> str:
         if self._now < self.opens_at:

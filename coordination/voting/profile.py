@@ -30,9 +30,9 @@ from coordination.voting.tally import Exact, check_count, exact, whole
 
 Ranks = tuple[int, ...]
 """The tier of each candidate on a ballot, 0 for the best."""
-RANKED_LIMIT = 1_000
+RANKED_LIMIT = 250
 """Candidates at most where a rule compares each with each."""
-RANKS_LIMIT = 50_000_000
+RANKS_LIMIT = 20_000_000
 """Candidates times different ballots at most, some 8 bytes each."""
 _INT64_BITS = 62
 _CHUNK_ENTRIES = 4_000_000
@@ -47,24 +47,6 @@ class Profile:
     weights: tuple[int, ...]
     """Of each entry of `ranks`, in multiples of 1/scale."""
     scale: int
-
-    def firsts(self, left: Sequence[int]) -> dict[int, Exact]:
-        """The weight of each of the candidates in `left` as the first among them, in multiples of 1/scale.
-
-        A ballot on which several of them are level at the top is shared out among these, and one on which all of
-        them are level below what it names counts for none: it is exhausted.
-        """
-        total: dict[int, Exact] = dict.fromkeys(left, 0)
-        last = len(self.candidates)
-        for ranks, weight in zip(self.ranks, self.weights, strict=True):
-            best = min(ranks[candidate] for candidate in left)
-            if best == last:
-                continue
-            top = [candidate for candidate in left if ranks[candidate] == best]
-            share = weight if len(top) == 1 else Fraction(weight, len(top))
-            for candidate in top:
-                total[candidate] += share
-        return total
 
     def supports(self) -> list[list[int]]:
         """Entry [a][b] is the weight of the ballots that put a above b, in multiples of 1/scale."""

@@ -16,8 +16,8 @@ import msgspec
 from actors.errors import ConfigurationError
 from coordination.voting.ballot import Abstention, Ballot, Vote, check_name, check_number
 
-REASON_LENGTH = 100_000
-"""Characters of a reason at most."""
+REASON_LENGTH = 10_000
+"""Characters of a reason at most: in a debate each of n panellists is shown n - 1 of them."""
 TOKENS_LIMIT = 10**9
 """Tokens of one answer at most."""
 NOTES_LIMIT = 1_000

@@ -9,10 +9,15 @@ from typer.testing import CliRunner
 
 def figures_of(app: Typer, *arguments: str) -> dict[str, Any]:
     """The figures of a run with `--json`, once its last line has the form that all benchmarks share."""
+    figures: dict[str, Any] = told_by(app, *arguments)["figures"]
+    return figures
+
+
+def told_by(app: Typer, *arguments: str) -> dict[str, Any]:
+    """All that the last line of a run with `--json` tells."""
     done = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout.splitlines()[-1])
-    assert list(told) == ["bench", "figures", "machine", "versions"]
-    figures: dict[str, Any] = told["figures"]
-    assert all(isinstance(value, int | float) for value in figures.values())
-    return figures
+    assert [name for name in told if name != "rows"] == ["bench", "figures", "machine", "versions"]
+    assert all(isinstance(value, int | float) for value in told["figures"].values())
+    return dict(told)

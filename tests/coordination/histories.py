@@ -67,15 +67,17 @@ def atomic_history(
 
 
 def drawn(rng: Random, model: Model, values: int, serial: int) -> tuple[str, Argument]:
-    """An operation at random. Appended texts differ, so that each get tells which came before it."""
+    """An operation at random. Texts differ, so that a get tells what came before it, unless values are 3 or fewer."""
     function = rng.choice(model.functions)
     if function in ("read", "get"):
         return function, None
     if model is REGISTER:
         return function, drawn_pair(rng, values) if function == "cas" else rng.randrange(values)
-    text = f"x {serial} y"
+    few = ("a", "b", "ab")[:values]  # of which one ends as another
+    text = rng.choice(few) if values <= len(few) else f"x {serial} y"
     if function == "cas":
-        return function, (rng.choice(("", f"x {serial + rng.randint(1, 3)} y")), text)
+        found = (*few, "") if values <= len(few) else (f"x {serial + rng.randint(1, 3)} y", "")
+        return function, (rng.choice(found), text)
     return function, text
 
 

@@ -48,6 +48,10 @@ class Repeating(KeyValueStore):
 class Stale(KeyValueStore):
     """A mutant: a get shows what was there before the last change."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.older: dict[str, Any] = {}
+
     def apply(self, command: Any) -> Any:
         before = dict(self.store)
         result = super().apply(command)
@@ -55,10 +59,6 @@ class Stale(KeyValueStore):
             return self.older.get(command[3])
         self.older = before
         return result
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.older: dict[str, Any] = {}
 
 
 @pytest.mark.parametrize("mutant", [Repeating, Stale])

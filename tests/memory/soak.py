@@ -1,7 +1,7 @@
 """The long forms of the memory's tests: `python -m tests.memory.soak --kills 1000 --corrections 10000 --calls 1000000`.
 
-Each part runs on fresh folders in the temporary directory and prints its seed, so that a failure can be run again. It ends
-with the first failure.
+Each part runs on fresh folders in the temporary directory and prints its seed, so that a failure can be run again. It
+ends with the first failure.
 """
 
 import argparse

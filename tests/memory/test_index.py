@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from memory.block import Batch, Block, Filter
+from memory.errors import Overloaded
 from memory.graph import Graph
 from memory.item import Draft, Kind
 from memory.memory import Memory
@@ -71,10 +72,8 @@ def test_among_equal_scores_the_smaller_id_comes_first() -> None:
 def graph() -> tuple[Graph, Vectors]:
     """A graph of 3,000 members; every hundredth of kind 1, every second of kind 2."""
     vectors = random_vectors(np.random.default_rng(2), 3000, DIMENSION)
-    made = Graph(DIMENSION, ef=128)
     kinds = [1 if each % 100 == 0 else 2 if each % 2 == 0 else 0 for each in range(3000)]
-    made.add(batch_of(list(range(3000)), vectors, kinds))
-    return made, vectors
+    return Graph(batch_of(list(range(3000)), vectors, kinds), ef=128), vectors
 
 
 @pytest.mark.parametrize("kind", [Kind.EPISODE, Kind.FACT, Kind.PROCEDURE])
@@ -108,14 +107,53 @@ def test_a_selector_is_ignored_by_an_unbounded_queue_so_it_is_never_asked_for() 
     assert "bounded_queue=" not in source.split('"""', 2)[2]
 
 
-def test_a_member_that_leaves_while_it_is_added_is_not_found() -> None:
-    made = Graph(DIMENSION, ef=64)
-    vectors = random_vectors(np.random.default_rng(5), 50, DIMENSION)
-    made.add(batch_of(list(range(50)), vectors), among=set(range(0, 50, 2)))
-    ids, _ = made.search(vectors[1], 50)
-    assert sorted(ids.tolist()) == list(range(0, 50, 2))
-    assert len(made) == 25
-    assert made.dead == 25
+def test_a_member_that_leaves_while_its_graph_is_built_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = Shard(tmp_path, TinyEmbedder(DIMENSION).identity, MemorySettings(exact_items=100))
+    here = Scope("t")
+    vectors = random_vectors(np.random.default_rng(5), 200, DIMENSION)
+    with shard.keeper.tending:
+        ids = [each.id for each in shard.add([Draft(here, f"n {n}") for n in range(200)], vectors, here)]
+        built = Graph.__init__
+
+        def build(graph: Graph, batch: Batch, ef: int) -> None:
+            built(graph, batch, ef)
+            shard.erase(ids[:50], here, derived=False)  # while the graph is there and nobody sees it
+            monkeypatch.undo()
+
+        monkeypatch.setattr(Graph, "__init__", build)
+        assert shard.index.tend()
+    found = [item.id for item, _ in shard.search(here, vectors[0], 200)]
+    assert sorted(found) == ids[50:]
+    assert len(shard.index.graphs(shard.store.numbers[here])) == 1
+    shard.close()
+
+
+def test_many_graphs_become_few_and_all_is_found(tmp_path: Path) -> None:
+    settings = MemorySettings(exact_items=50)
+    shard = Shard(tmp_path, TinyEmbedder(DIMENSION).identity, settings)
+    here = Scope("t")
+    rng = np.random.default_rng(9)
+    vectors = random_vectors(rng, 1000, DIMENSION)
+    ids: list[int] = []
+    for start in range(0, 1000, 60):
+        drafts = [Draft(here, f"n {n}") for n in range(start, min(start + 60, 1000))]
+        ids += [each.id for each in shard.add(drafts, vectors[start : start + 60], here)]
+        shard.settle()
+    graphs = shard.index.graphs(shard.store.numbers[here])
+    assert 2 <= len(graphs) <= 6
+    assert sorted(item.id for item, _ in shard.search(here, vectors[0], 1000)) == ids
+    hits = 0
+    for query in random_vectors(rng, 50, DIMENSION):
+        best = {ids[at] for at in np.argsort(-(vectors @ query))[:10]}
+        hits += len(best & {item.id for item, _ in shard.search(here, query, 10)})
+    assert hits >= 0.98 * 500
+    shard.close()
+    with Memory.open(tmp_path, TinyEmbedder(DIMENSION), settings=settings) as memory:
+        assert not memory.recovery.problem
+        assert memory.recovery.rows == 0
+        assert memory.check().sound
 
 
 def test_a_scoped_search_is_exact_with_writers_at_work_while_blocks_become_graphs(tmp_path: Path) -> None:
@@ -179,9 +217,47 @@ def test_a_graph_is_built_anew_when_much_of_it_is_dead(tmp_path: Path) -> None:
     shard.settle()
     shard.erase(ids[:2500], here, derived=False)
     shard.settle()
-    scope = shard.index._scopes[shard.store.numbers[here]]
-    assert scope.graph is not None
-    assert scope.graph.dead == 0
+    assert sum(graph.dead for graph in shard.index.graphs(shard.store.numbers[here])) == 0
     found = shard.search(here, vectors[2600], 500)
     assert sorted(item.id for item, _ in found) == ids[2500:]
     shard.close()
+
+
+def test_writers_wait_for_a_graph_that_is_far_behind_and_are_told_if_it_takes_too_long(
+    tmp_path: Path,
+) -> None:
+    settings = MemorySettings(exact_items=100, unbuilt_items=200, write_timeout_s=0.3)
+    shard = Shard(tmp_path, TinyEmbedder(DIMENSION).identity, settings)
+    here = Scope("t")
+    rng = np.random.default_rng(8)
+    with shard.keeper.tending:  # the builder is held up
+        shard.add([Draft(here, f"n {n}") for n in range(300)], random_vectors(rng, 300, DIMENSION), here)
+        with pytest.raises(Overloaded):
+            shard.add([Draft(here, "one more")], random_vectors(rng, 1, DIMENSION), here)
+    shard.settle()
+    shard.add([Draft(here, "one more")], random_vectors(rng, 1, DIMENSION), here)
+    assert len(shard) == 301
+    shard.close()
+
+
+def test_a_purged_vector_is_nowhere_on_the_disk_and_the_graph_still_finds_the_rest(tmp_path: Path) -> None:
+    settings = MemorySettings(exact_items=50)
+    with Memory.open(tmp_path, TinyEmbedder(64), settings=settings) as memory:
+        here = Scope("t")
+        vectors = random_vectors(np.random.default_rng(10), 200, 64)
+        drafts = [Draft(here, f"n {n}") for n in range(200)]
+        ids = [each.id for each in memory.remember_all(drafts, scope=here, vectors=vectors)]
+        memory.shard.settle()
+        memory.snapshot()
+        blobs = [each.astype(np.float16).tobytes() for each in vectors]
+
+        def on_disk(blob: bytes) -> bool:
+            return any(blob in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+        assert on_disk(blobs[3])
+        memory.purge(ids[:5], scope=here)
+        memory.snapshot()
+        assert not any(on_disk(blob) for blob in blobs[:5])
+        assert on_disk(blobs[5])
+        assert sorted(item.id for item, _ in memory.nearest(vectors[9], scope=here, k=200)) == ids[5:]
+        assert memory.check().sound

@@ -261,3 +261,42 @@ def test_a_memory_that_was_closed_says_so(tmp_path: Path) -> None:
     for call in (lambda: memory.remember("x", scope=ANN), lambda: memory.get(1, scope=ANN)):
         with pytest.raises(StoreClosed):
             call()
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2**53, 2**70, True, "1", None, 1.0])
+def test_what_is_no_id_is_unknown_and_breaks_nothing(memory: Memory, wrong: int) -> None:
+    for call in (memory.get, memory.forget, memory.correct, memory.explain):
+        with pytest.raises(UnknownItem):
+            call(wrong, scope=ANN)
+    with pytest.raises(UnknownItem):
+        memory.purge([wrong], scope=ANN)
+    assert memory.check().sound
+
+
+def test_the_past_of_a_large_scope_is_ranked_by_its_nearest(tmp_path: Path) -> None:
+    settings = MemorySettings(candidates=32)
+    with Memory.open(tmp_path, TinyEmbedder(64), settings=settings) as memory:
+        memory.remember_all([Draft(ANN, f"item {number}") for number in range(300)], scope=ANN)
+        heron = memory.remember("the heron nests in the reeds", scope=ANN)
+        when = memory.get(heron.id, scope=ANN).recorded_at
+        memory.forget(memory.remember("later", scope=ANN).id, scope=ANN)
+        memory.correct(heron.id, "the heron left", scope=ANN)
+        best = memory.as_of(when, "where does the heron nest", scope=ANN, k=3)
+        assert best[0].item.id == heron.id
+        assert len(best) == 3
+        latest = memory.as_of(when, scope=ANN, k=2)
+        assert latest[0].item.id == heron.id
+        assert len(latest) == 2
+
+
+def test_readers_beyond_the_room_for_views_still_find_what_they_see(tmp_path: Path) -> None:
+    settings = MemorySettings(text_items=400)
+    with Memory.open(tmp_path, TinyEmbedder(64), settings=settings) as memory:
+        memory.remember_all([Draft(SWARM, f"shared {number}") for number in range(200)], scope=SWARM)
+        readers = [Scope("t", swarm="s", agent=f"a{number}") for number in range(6)]
+        for reader in readers:
+            memory.remember(f"secret of {reader.agent}", scope=reader)
+        for _ in range(2):
+            for reader in readers:
+                assert texts(memory, f"secret of {reader.agent}", reader, 1) == [f"secret of {reader.agent}"]
+                assert len(texts(memory, "shared", reader, 500)) == 201

@@ -124,6 +124,26 @@ def test_writes_go_on_while_scopes_move_to_and_fro(tmp_path: Path) -> None:
         memory.close()
 
 
+def test_a_move_that_fails_is_undone_and_both_go_on(tmp_path: Path) -> None:
+    table, memories = opened(tmp_path)
+    scope = SCOPES[0]
+    owner = table.owners[scope.slot]
+    memories[owner].remember("one", scope=scope)
+
+    def fail(step: str) -> None:
+        if step == "rest":
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        move(table, [memory.shard for memory in memories], frozenset([scope.slot]), 1 - owner, fail)
+    memories[owner].remember("two", scope=scope)
+    assert holders(table, memories, scope)[1 - owner] == []
+    move(table, [memory.shard for memory in memories], frozenset([scope.slot]), 1 - owner)
+    assert holders(table, memories, scope)[1 - owner] == ["one", "two"]
+    for memory in memories:
+        memory.close()
+
+
 def test_ids_stay_and_are_never_given_again(tmp_path: Path) -> None:
     table, memories = opened(tmp_path)
     scope = SCOPES[0]

@@ -14,7 +14,7 @@ from typing import Any
 from tests.coordination.voting.profiles import Profile, profile
 
 FILE = Path(__file__).with_name("oracle.json")
-PROFILES = {"linear": 2400, "weak": 2000, "grades": 600, "approvals": 600}
+PROFILES = {"linear": 1600, "weak": 1200, "grades": 600, "approvals": 600}
 Methods = Mapping[str, Callable[[Any], list[int]]]
 
 

@@ -32,6 +32,8 @@ from coordination.voting import (
     Vote,
     borda,
     deliberated_data,
+    kemeny,
+    krum,
     median,
     ranking,
 )
@@ -178,6 +180,42 @@ def test_the_plain_vote_never_costs_more_and_at_most_a_sample_less() -> None:
         mean = result.plain.tokens / result.plain.samples
         assert result.plain.tokens <= result.tokens, f"seed {seed}"
         assert result.tokens - result.plain.tokens < max(dearest, mean), f"seed {seed}"
+
+
+def test_a_liar_about_costs_cannot_make_the_baseline_dear() -> None:
+    def reply(question: Question) -> tuple[Vote, int]:
+        return Choice(question.to), 10**9 if question.kind == "revise" and question.to == "cyd" else 10
+
+    deliberation = Deliberation(Debate(PANEL, rounds=1), samples=20)
+    rng = Random(1)
+    waiting = list(deliberation.begin(rng))
+    while waiting:
+        question = waiting.pop(0)
+        vote, tokens = reply(question)
+        waiting += deliberation.handle(Answer(question.to, question.number, vote, tokens), rng)
+    assert deliberation.result is not None
+    plain = deliberation.result.plain
+    assert (plain.samples, plain.tokens, plain.budget) == (23, 230, 10**9 + 50)
+    with pytest.raises(ConfigurationError, match="Give 0 to"):
+        Deliberation(Debate(PANEL), samples=-1)
+
+
+def test_too_few_answers_for_the_rule_are_told_and_stop_nobody() -> None:
+    counting = Survey(krum(1))  # needs five
+    result, _ = run(
+        Debate(tuple("abcdef"), 0, counting), lambda q: (Number(1), 10) if q.to in "abc" else None
+    )
+    assert value(result.outcome) is None
+    assert isinstance(result.outcome, Estimate)
+    assert "3 ballots cannot withstand 1 liars" in result.outcome.reason
+    answers = iter(range(100))
+    many, _ = run(
+        Debate(tuple("abcdefghijklmnop"), 0, Election(kemeny)), lambda q: (Choice(f"c{next(answers)}"), 1)
+    )
+    assert winner(many.outcome) is None
+    assert isinstance(many.outcome, Tally)
+    assert "too many to count exactly" in many.outcome.reason
+    assert many.outcome.turnout.voted == 16
 
 
 def test_without_rounds_the_debate_is_the_plain_vote() -> None:

@@ -126,6 +126,16 @@ def test_a_bad_ballot_is_known_before_the_count() -> None:
     assert Survey(median, 2).refuses(Ballot("ann", Vector((1, 2)))) == ""
 
 
+def test_an_open_election_by_a_rule_that_takes_no_choices_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="Give `candidates`"):
+        Election(score)
+
+
+def test_a_weighting_must_give_weights() -> None:
+    with pytest.raises(ConfigurationError, match="the weight of 'ann' is -1"):
+        election(weighting=lambda ballot: -1).count(votes(ann="x"), Random(1))
+
+
 def test_a_survey_has_a_quorum_too() -> None:
     survey = Survey(median, electorate=Electorate(FIVE, majority(range(5))))
     assert survey.count([Ballot("ann", Number(3))]).value is None

@@ -46,6 +46,12 @@ def test_agents_debate_and_the_asker_gets_the_result_with_the_plain_vote() -> No
     assert answer["plain"]["samples"] > 5
 
 
+def test_no_deadline_keeps_a_run_open_that_is_over() -> None:
+    result = held({"panellists": PANEL, "timeout_s": 400}, {"follower": FOLLOWERS})
+    assert result.quiet
+    assert result.now < 40
+
+
 def test_the_number_of_cells_changes_nothing() -> None:
     moderator = {"panellists": PANEL, "rounds": 3}
     one, three = (held(moderator, {"follower": FOLLOWERS}, cells=cells) for cells in (1, 3))
