@@ -1,6 +1,7 @@
 """The vector index: exact, never short, never another scope's, with writers at work."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import faiss
@@ -21,7 +22,7 @@ from tests.memory.embedding import TinyEmbedder, random_vectors
 DIMENSION = 16
 
 
-def batch_of(ids: list[int], vectors: Vectors, kinds: list[int] | None = None) -> Batch:
+def batch_of(ids: list[int], vectors: Vectors, kinds: Sequence[int] | None = None) -> Batch:
     """Members without validity."""
     count = len(ids)
     return Batch(
@@ -94,6 +95,17 @@ def test_a_graph_with_a_filter_is_never_short_whatever_passes(
         assert found >= (9 if len(passing) < 600 else 7)
 
 
+def test_a_filter_that_few_pass_is_searched_exactly() -> None:
+    rng = np.random.default_rng(11)
+    vectors = random_vectors(rng, 2000, 64)
+    made = Graph(batch_of(list(range(2000)), vectors, [each % 10 == 0 for each in range(2000)]), ef=8)
+    half = vectors.astype(np.float16).astype(np.float32)
+    passing = np.arange(0, 2000, 10)
+    for query in random_vectors(rng, 20, 64):
+        ids, _ = made.search(query, 10, Filter(kinds=frozenset([list(Kind)[1]])))
+        assert set(ids.tolist()) == set(passing[np.argsort(-(half[passing] @ query))[:10]].tolist())
+
+
 def test_a_selector_is_ignored_by_an_unbounded_queue_so_it_is_never_asked_for() -> None:
     """The trap of faiss that `memory/graph.py` stays clear of; when this fails, faiss has mended it."""
     vectors = random_vectors(np.random.default_rng(4), 2000, DIMENSION)
@@ -124,8 +136,8 @@ def test_a_member_that_leaves_while_its_graph_is_built_is_not_found(
 
         monkeypatch.setattr(Graph, "__init__", build)
         assert shard.index.tend()
-    found = [item.id for item, _ in shard.search(here, vectors[0], 200)]
-    assert sorted(found) == ids[50:]
+    found, _ = shard.index.search([shard.store.numbers[here]], vectors[0], 200)
+    assert sorted(found.tolist()) == ids[50:]
     assert len(shard.index.graphs(shard.store.numbers[here])) == 1
     shard.close()
 
