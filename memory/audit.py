@@ -13,12 +13,10 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from inference.embedder import Embedder
 from memory.errors import StoreCorrupt
 from memory.folder import sync_file
-from memory.schema import FIXED_COUNT, READ, VECTOR_TYPE, Row, check_row, row_crc, to_half
+from memory.schema import FIXED_COUNT, READ, Row, check_row, row_crc, to_half
 from memory.shard import Shard
 from memory.transaction import Transaction
 
@@ -73,38 +71,42 @@ class Audit:
 
     def _compare(self) -> Findings:
         shard = self._shard
-        dimension = shard.identity.dimension
         rows = 0
         corrupt: list[int] = []
-        believed: dict[int, dict[int, bytes]] = {}
+        believed: dict[int, set[int]] = {}
         for row in shard.store.whole_rows(shard.store.writing):
             rows += 1
             try:
-                check_row(row, dimension, str(shard.store.path))
+                check_row(row, shard.identity.dimension, str(shard.store.path))
             except StoreCorrupt:
                 corrupt.append(row[0])
                 continue
             if row[FIXED_COUNT + 1] is None:
-                believed.setdefault(row[1], {})[row[0]] = row[-1]
+                believed.setdefault(row[1], set()).add(row[0])
+        count = sum(len(each) for each in believed.values())
         missing: list[int] = []
         extra: list[int] = []
         different: list[int] = []
         for number in sorted(set(believed) | set(shard.index.scopes())):
-            truth = believed.get(number, {})
-            batch = shard.members(number)
-            members = dict(zip(batch.ids.tolist(), batch.vectors, strict=True))
-            missing += [each for each in truth if each not in members]
-            extra += [each for each in members if each not in truth]
-            different += [
-                each
-                for each, blob in truth.items()
-                if each in members
-                and not np.array_equal(np.frombuffer(blob, VECTOR_TYPE).astype(np.float32), members[each])
-            ]
-        count = sum(len(each) for each in believed.values())
+            truth = believed.get(number, set())
+            for batch in shard.index.chunks(number):
+                ids = batch.ids.tolist()
+                extra += [each for each in ids if each not in truth]
+                blobs = [each.tobytes() for each in to_half(batch.vectors)]
+                different += [
+                    each for each, blob in zip(ids, blobs, strict=True) if not self._has(each, blob)
+                ]
+                truth.difference_update(ids)
+            missing += sorted(truth)
+        different = [each for each in different if each not in extra]
         return Findings(
             rows, count, tuple(corrupt), tuple(missing), tuple(extra), tuple(different), self._words()
         )
+
+    def _has(self, each: int, blob: bytes) -> bool:
+        """True if the row has this vector."""
+        row = self._shard.store.writing.execute("SELECT vector FROM item WHERE id = ?", (each,)).fetchone()
+        return row is not None and row[0] == blob
 
     def _words(self) -> str:
         try:

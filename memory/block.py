@@ -11,7 +11,7 @@ Rules:
 * A search gives exactly min(k, members that pass) results, best first, ties by the smaller id.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +22,8 @@ from memory.item import Item, Kind
 from memory.schema import Ids, Vectors
 
 KINDS: Final = {str(kind): number for number, kind in enumerate(Kind)}
+CHUNK: Final = 10_000
+"""Members that are copied at a time."""
 _GROWTH: Final = 1.25
 _FIRST: Final = 8
 _DEAD_AT_LEAST: Final = 64
@@ -102,6 +104,12 @@ class BlockView(NamedTuple):
     def members(self) -> Batch:
         """The members; copies."""
         return self.columns.take(slice(0, len(self.alive))).take(self.alive)
+
+    def chunks(self) -> Iterator[Batch]:
+        """The members, some at a time; copies."""
+        for start in range(0, len(self.alive), CHUNK):
+            alive = self.alive[start : start + CHUNK]
+            yield self.columns.take(slice(start, start + len(alive))).take(alive)
 
 
 class Block:
@@ -191,6 +199,18 @@ class Block:
         members = self.members()
         self.positions = {each: at for at, each in enumerate(members.ids.tolist())}
         self._publish(members, np.ones(len(members.ids), np.bool_), len(members.ids))
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches one after another."""
+    return Batch._make(
+        np.concatenate(columns) for columns in zip(*(batch.columns() for batch in batches), strict=True)
+    )
+
+
+def empty_batch(dimension: int) -> Batch:
+    """No members."""
+    return _room(dimension, 0)
 
 
 def _room(dimension: int, capacity: int) -> Batch:

@@ -16,13 +16,14 @@ Rules, each for a trap of faiss 1.15 that was reproduced:
 """
 
 import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import faiss as typed_faiss
 import numpy as np
 
-from memory.block import Batch, Filter, Found, Mask, best, passes
+from memory.block import CHUNK, Batch, Filter, Found, Mask, best, empty_batch, joined, passes
 from memory.schema import Vectors
 
 faiss: Any = typed_faiss  # its own annotations do not know the Python forms of its calls
@@ -35,15 +36,18 @@ _WALK_MOST: Final = 1000
 class Graph:
     """Members of one scope, found by a graph. Any thread may search and remove."""
 
-    def __init__(self, batch: Batch, ef: int) -> None:
-        """Builds it; takes about 50 us a member and core."""
+    def __init__(self, batches: Iterable[Batch], dimension: int, ef: int) -> None:
+        """Builds it, a batch at a time: the vectors are never all there in single precision."""
         index = faiss.IndexHNSWSQ(
-            batch.vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, _NEIGHBOURS, faiss.METRIC_INNER_PRODUCT
+            dimension, faiss.ScalarQuantizer.QT_fp16, _NEIGHBOURS, faiss.METRIC_INNER_PRODUCT
         )
         index.hnsw.efConstruction = _EF_CONSTRUCTION
         index.is_trained = True  # half precision has nothing to train
-        index.add(np.ascontiguousarray(batch.vectors))
-        self._start(index, ef, batch)
+        columns: list[Batch] = [empty_batch(0)]
+        for batch in batches:
+            index.add(np.ascontiguousarray(batch.vectors))
+            columns.append(batch._replace(vectors=np.empty((len(batch.ids), 0), np.float32)))
+        self._start(index, ef, joined(columns))
 
     def _start(self, index: Any, ef: int, columns: Batch) -> None:
         count = len(columns.ids)
@@ -98,14 +102,16 @@ class Graph:
         alive = np.unpackbits(self._bits, count=self.total, bitorder="little").astype(np.bool_)
         codes.reshape(self.total, -1)[~alive] = 0
 
-    def members(self) -> Batch:
-        """All members with their vectors as stored; copies."""
-        rows = np.array(sorted(self.positions.values()), np.int64)
-        vectors = np.empty((len(rows), self._index.d), np.float32)
-        if len(rows):
-            faiss.downcast_index(self._index.storage).reconstruct_batch(rows, vectors)
+    def chunks(self) -> Iterator[Batch]:
+        """The members with their vectors as stored, some at a time; copies."""
+        everything = np.array(sorted(self.positions.values()), np.int64)
+        storage = faiss.downcast_index(self._index.storage)
         columns = self._columns.columns()
-        return Batch._make([columns[0][rows], vectors, *(each[rows] for each in columns[2:])])
+        for start in range(0, len(everything), CHUNK):
+            rows = everything[start : start + CHUNK]
+            vectors = np.empty((len(rows), self._index.d), np.float32)
+            storage.reconstruct_batch(rows, vectors)
+            yield Batch._make([columns[0][rows], vectors, *(each[rows] for each in columns[2:])])
 
     def write(self, path: Path) -> Batch:
         """Writes the graph to a file; gives its columns, without vectors, removed members too."""

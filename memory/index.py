@@ -11,8 +11,9 @@ Rules:
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import faiss
 import numpy as np
@@ -144,12 +145,14 @@ class Index:
         ids, first = np.unique(ids, return_index=True)
         return best(ids, scores[first], k)
 
-    def members(self, number: int) -> Batch:
-        """All members of a scope with their vectors, by id; copies."""
-        with self._change:
-            scope = self._scopes.get(number) or ScopeIndex(Block(self.dimension))
-            batch = joined([scope.block.members(), *(graph.members() for graph in scope.graphs)])
-        return batch.take(np.argsort(batch.ids, kind="stable"))
+    def chunks(self, number: int) -> Iterator[Batch]:
+        """The members of a scope with their vectors, some at a time; copies."""
+        scope = self._scopes.get(number)
+        if scope is not None:
+            with self._change:
+                parts: tuple[BlockView | Graph, ...] = (scope.block.capture(), *scope.graphs)
+            for part in parts:
+                yield from part.chunks()
 
     def tend(self) -> bool:
         """Does what is due: full blocks into graphs, many graphs into one, dead graphs anew. True if there was any."""
@@ -211,7 +214,7 @@ class Index:
     def _build(self, scope: ScopeIndex) -> None:
         with self._change:
             view = scope.block.capture()
-        graph = Graph(view.members(), self.settings.graph_ef)
+        graph = Graph(view.chunks(), self.dimension, self.settings.graph_ef)
         with self._change:
             for each in list(graph.positions):
                 if each not in scope.block:  # removed while the graph was built
@@ -222,9 +225,8 @@ class Index:
             scope.block = block
 
     def _merge(self, scope: ScopeIndex, some: Sequence[Graph]) -> None:
-        members = joined([graph.members() for graph in some])
-        graph = Graph(members, self.settings.graph_ef)
-        del members
+        members = chain.from_iterable(graph.chunks() for graph in some)
+        graph = Graph(members, self.dimension, self.settings.graph_ef)
         with self._change:
             alive = set().union(*(old.positions for old in some))
             for each in list(graph.positions):
@@ -237,13 +239,6 @@ class Index:
 def is_dying(graph: Graph) -> bool:
     """True if so much of a graph is dead that it is to be built anew."""
     return graph.dead > max(_SMALLEST_REBUILD, graph.total // _DEAD_SHARE) or not len(graph)
-
-
-def joined(batches: Sequence[Batch]) -> Batch:
-    """Batches one after another."""
-    return Batch._make(
-        np.concatenate(columns) for columns in zip(*(batch.columns() for batch in batches), strict=True)
-    )
 
 
 def batch_of(rows: Sequence[Row], dimension: int) -> Batch:

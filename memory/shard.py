@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from inference.embedder import EmbedderIdentity
-from memory.block import Batch, Filter
+from memory.block import Filter
 from memory.changes import Changes, changes_after, owned_elsewhere, take_changes
 from memory.errors import (
     InvalidItem,
@@ -453,10 +453,6 @@ class Shard:
 
     def _embedder(self) -> str:
         return str(asdict(self.identity))
-
-    def members(self, number: int) -> Batch:
-        """What the index has of a scope, by id."""
-        return self.index.members(number)
 
 
 def _dropping(number: int) -> Callable[[Transaction], int]:

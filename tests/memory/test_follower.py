@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from memory.changes import Changes, changes_after
-from memory.errors import Behind, NotAllowed, NotReplicated, StoreCorrupt, UnknownItem
+from memory.errors import Behind, Conflict, NotAllowed, NotReplicated, StoreCorrupt, UnknownItem
 from memory.follower import Follower, Replication
 from memory.item import Draft
 from memory.memory import Memory
@@ -82,6 +82,25 @@ def test_a_leader_that_was_replaced_is_not_followed_any_more(tmp_path: Path) -> 
             replication.confirm(late.sequence, timeout_s=1.0)
         replication.close()
         assert [item.text for item in copy.items(scope=HERE)] == ["one"]
+
+
+def test_of_two_leaders_only_the_one_of_the_later_epoch_is_followed(tmp_path: Path) -> None:
+    with (
+        Memory.open(tmp_path / "a", TinyEmbedder()) as old,
+        Memory.open(tmp_path / "b", TinyEmbedder()) as new,
+        Memory.open(tmp_path / "c", TinyEmbedder()) as copy,
+    ):
+        heir, follower = Follower(new.shard), Follower(copy.shard)
+        old.remember("one", scope=HERE)
+        for each in (heir, follower):
+            each.take(old.shard.changes(0))
+        heir.promote()
+        old.remember("of the old leader", scope=HERE)
+        new.remember("of the new leader", scope=HERE)
+        follower.take(new.shard.changes(follower.sequence))
+        with pytest.raises(Conflict, match="epoch"):
+            follower.take(old.shard.changes(1))
+        assert [item.text for item in copy.items(scope=HERE)] == ["one", "of the new leader"]
 
 
 def test_a_follower_that_was_away_is_caught_up(tmp_path: Path) -> None:

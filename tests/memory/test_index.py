@@ -1,6 +1,7 @@
 """The vector index: exact, never short, never another scope's, with writers at work."""
 
 import threading
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import faiss
@@ -21,7 +22,7 @@ from tests.memory.embedding import TinyEmbedder, random_vectors
 DIMENSION = 16
 
 
-def batch_of(ids: list[int], vectors: Vectors, kinds: list[int] | None = None) -> Batch:
+def batch_of(ids: list[int], vectors: Vectors, kinds: Sequence[int] | None = None) -> Batch:
     """Members without validity."""
     count = len(ids)
     return Batch(
@@ -73,7 +74,7 @@ def graph() -> tuple[Graph, Vectors]:
     """A graph of 3,000 members; every hundredth of kind 1, every second of kind 2."""
     vectors = random_vectors(np.random.default_rng(2), 3000, DIMENSION)
     kinds = [1 if each % 100 == 0 else 2 if each % 2 == 0 else 0 for each in range(3000)]
-    return Graph(batch_of(list(range(3000)), vectors, kinds), ef=128), vectors
+    return Graph([batch_of(list(range(3000)), vectors, kinds)], DIMENSION, ef=128), vectors
 
 
 @pytest.mark.parametrize("kind", [Kind.EPISODE, Kind.FACT, Kind.PROCEDURE])
@@ -92,6 +93,18 @@ def test_a_graph_with_a_filter_is_never_short_whatever_passes(
         best = {passing[at] for at in np.argsort(-(vectors[passing] @ query))[:10]}
         found = len(best & set(ids[:10].tolist()))
         assert found >= (9 if len(passing) < 600 else 7)
+
+
+def test_a_filter_that_few_pass_is_searched_exactly() -> None:
+    rng = np.random.default_rng(11)
+    vectors = random_vectors(rng, 2000, 64)
+    kinds = [each % 10 == 0 for each in range(2000)]
+    made = Graph([batch_of(list(range(2000)), vectors, kinds)], 64, ef=8)
+    half = vectors.astype(np.float16).astype(np.float32)
+    passing = np.arange(0, 2000, 10)
+    for query in random_vectors(rng, 20, 64):
+        ids, _ = made.search(query, 10, Filter(kinds=frozenset([list(Kind)[1]])))
+        assert set(ids.tolist()) == set(passing[np.argsort(-(half[passing] @ query))[:10]].tolist())
 
 
 def test_a_selector_is_ignored_by_an_unbounded_queue_so_it_is_never_asked_for() -> None:
@@ -117,15 +130,15 @@ def test_a_member_that_leaves_while_its_graph_is_built_is_not_found(
         ids = [each.id for each in shard.add([Draft(here, f"n {n}") for n in range(200)], vectors, here)]
         built = Graph.__init__
 
-        def build(graph: Graph, batch: Batch, ef: int) -> None:
-            built(graph, batch, ef)
+        def build(graph: Graph, batches: Iterable[Batch], dimension: int, ef: int) -> None:
+            built(graph, batches, dimension, ef)
             shard.erase(ids[:50], here, derived=False)  # while the graph is there and nobody sees it
             monkeypatch.undo()
 
         monkeypatch.setattr(Graph, "__init__", build)
         assert shard.index.tend()
-    found = [item.id for item, _ in shard.search(here, vectors[0], 200)]
-    assert sorted(found) == ids[50:]
+    found, _ = shard.index.search([shard.store.numbers[here]], vectors[0], 200)
+    assert sorted(found.tolist()) == ids[50:]
     assert len(shard.index.graphs(shard.store.numbers[here])) == 1
     shard.close()
 

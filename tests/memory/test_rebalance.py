@@ -124,6 +124,28 @@ def test_writes_go_on_while_scopes_move_to_and_fro(tmp_path: Path) -> None:
         memory.close()
 
 
+def test_what_is_written_between_copy_and_freeze_moves_too(tmp_path: Path) -> None:
+    table, memories = opened(tmp_path)
+    scope = SCOPES[0]
+    owner = table.owners[scope.slot]
+    early = memories[owner].remember("early", scope=scope).id
+
+    def probe(step: str) -> None:
+        if step == "freeze":
+            memories[owner].remember("late", scope=scope)
+            memories[owner].forget(early, scope=scope)
+        if step == "rest":
+            with pytest.raises(Moved):
+                memories[owner].remember("too late", scope=scope)
+            assert len(memories[owner].recall("late", scope=scope, within=[scope])) == 1
+
+    move(table, [memory.shard for memory in memories], frozenset([scope.slot]), 1 - owner, probe)
+    assert holders(table, memories, scope)[1 - owner] == ["late"]
+    for memory in memories:
+        assert memory.check().sound
+        memory.close()
+
+
 def test_a_move_that_fails_is_undone_and_both_go_on(tmp_path: Path) -> None:
     table, memories = opened(tmp_path)
     scope = SCOPES[0]
