@@ -126,8 +126,8 @@ class RankedSession:
 
     session: str
     score: float
-    best: tuple[Item, ...]
-    """Its items that made it, the best first, three at most."""
+    best: tuple[Ranked, ...]
+    """Its items that made it, the best first, three at most, each with its reasons."""
 
 
 class Ranker:
@@ -195,21 +195,14 @@ class Ranker:
         names, shares = self._shares(query, rows)
         scores = shares.sum(axis=0)
         order = self._best(scores, rows, query.k)
-        return [
-            Ranked(
-                self._items[rows[place]],
-                float(scores[place]),
-                {name: float(share) for name, share in zip(names, shares[:, place], strict=True)},
-            )
-            for place in order
-        ]
+        return [self._ranked(rows[place], names, shares[:, place]) for place in order]
 
     def rank_sessions(self, query: Query, eligible: Collection[int] | None = None) -> list[RankedSession]:
         """The best sessions: two parts of the best item with a share of the next two, one of the session's BM25."""
         rows = self._rows(eligible)
         if not len(rows):
             return []
-        _, shares = self._shares(query, rows)
+        parts, shares = self._shares(query, rows)
         scores = shares.sum(axis=0)
         number_of, names = self._text.sessions()
         whole = _scaled(self._text.session_scores(self._wanted(query)))
@@ -228,10 +221,14 @@ class Ranker:
             RankedSession(
                 names[numbers[at]],
                 float(total[at]),
-                tuple(self._items[rows[place]] for place in best[numbers[at]]),
+                tuple(self._ranked(rows[place], parts, shares[:, place]) for place in best[numbers[at]]),
             )
             for at in order
         ]
+
+    def _ranked(self, row: int, names: list[str], shares: Floats) -> Ranked:
+        parts = {name: float(share) for name, share in zip(names, shares, strict=True)}
+        return Ranked(self._items[row], float(shares.sum()), parts)
 
     def _rows(self, eligible: Collection[int] | None) -> NDArray[np.int64]:
         if eligible is None:

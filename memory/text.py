@@ -44,9 +44,9 @@ _IRREGULAR_FORMS: Final = """
     wives:wife knives:knife lives:life wolves:wolf shelves:shelf loaves:loaf thieves:thief halves:half
     geese:goose dice:die better best:good worse worst:bad centre centres:center theatre theatres:theater grey:gray
     cheque cheques:check programme programmes:program jewelry:jewellery movies:movie cookies:cookie shoes:shoe
-    decision decisions:decide death deaths:die marriage marriages:marry photography:photograph
-    bakery bakeries:bake choice choices:choose belief beliefs:believe growth:grow flight flights:fly speech speeches:speak
-    analysis analyses:analyze sale sales:sell advice:advise puppies:puppy selfies:selfie calories:calorie buses:bus gases:gas
+    decision decisions:decide death deaths:die marriage marriages:marry photography:photograph bakery bakeries:bake
+    choice choices:choose belief beliefs:believe growth:grow flight flights:fly speech speeches:speak sale sales:sell
+    analysis analyses:analyze advice:advise puppies:puppy selfies:selfie calories:calorie buses:bus gases:gas
     swam swum:swim swept:sweep swore sworn:swear taken took:take taught:teach teeth:tooth thought:think threw
     thrown:throw told:tell understood:understand woke woken:wake women:woman won:win wore worn:wear wrote written:write
     kids:child kid:child mum:mother mom:mother moms:mother mums:mother dad:father dads:father grandma:grandmother

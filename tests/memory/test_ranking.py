@@ -183,7 +183,8 @@ def test_sessions_are_ranked_by_their_best_turns_and_their_whole_text() -> None:
     query = "What did Ada adopt from the shelter?"
     found = made.rank_sessions(Query(query, EMBEDDER.embed([query])[0]))
     assert [each.session for each in found] == ["one", "two"]
-    assert found[0].best[0].id == 1
+    assert found[0].best[0].item.id == 1
+    assert sum(found[0].best[0].parts.values()) == pytest.approx(found[0].best[0].score)
     assert found[0].score > found[1].score
     assert len(made.rank_sessions(Query(query, EMBEDDER.embed([query])[0], k=1))) == 1
     lonely = ranker([turn(1, "no session", session="")])
