@@ -1,4 +1,4 @@
-"""How well does the memory that a survey leaves answer needs told in plain words? `python -m experiments.recall_measure`
+"""`python -m experiments.recall_measure`: how well does the memory that a survey leaves answer needs in plain words?
 
 `recall_questions.yaml` holds needs, each with the module of the standard library that serves it. They were written
 before recall was built, and nothing is fitted to them. The figures are the shares of needs whose module is the first

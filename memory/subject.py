@@ -32,7 +32,7 @@ class Subjects:
         kinds: Iterable[Kind] = (Kind.NOTE,),
         ranking: RankingSettings = NOTE_RANKING,
     ) -> None:
-        """Raises `InvalidItem` if more than `ITEMS_MAX` items live in the scope. Items without a session are left out."""
+        """Items without a session are left out. Raises `InvalidItem` if more than `ITEMS_MAX` items live there."""
         wanted = frozenset(kinds)
         self._memory = memory
         self._ranker = Ranker(memory.embedder.identity.dimension, ranking)
