@@ -67,15 +67,17 @@ def read_items(memory: Memory, file: Path, scope: Scope | None = None) -> Import
     """
     importer = _Importer(memory)
     default = {"kind": "note", "scope": "" if scope is None else scope.path}
-    for number, row in enumerate(_parquet_rows(file) if _is_parquet(file) else _json_rows(file), start=1):
-        try:
-            item = _item_of({"id": -number, **default, **row})
-            if item.current:
-                importer.take(item)
-        except (InvalidItem, InvalidScope) as error:
-            importer.flush()
-            raise ConfigurationError(f"{file}, row {number}: {error}") from error
-    importer.flush()
+    rows = _parquet_rows(file) if _is_parquet(file) else _json_rows(file)
+    try:
+        for number, row in enumerate(rows, start=1):
+            try:
+                item = _item_of({"id": -number, **default, **row})
+                if item.current:
+                    importer.take(item)
+            except (InvalidItem, InvalidScope) as error:
+                raise ConfigurationError(f"{file}, row {number}: {error}") from error
+    finally:
+        importer.flush()
     return importer.done
 
 

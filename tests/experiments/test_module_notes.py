@@ -42,7 +42,7 @@ try:
     import fast
 except ImportError:
     def fallback():
-        """Slower."""
+        """Slower, but there."""
 '''
 SWARM = Scope("rayswarm", "survey")
 
@@ -59,7 +59,7 @@ def test_a_module_and_what_it_offers_are_told_in_names_words_and_docstrings() ->
         "class PageReader (page reader) in pages. A reader of pages.",
         "method PageReader.feed_line(line) (page reader feed line) in pages. Takes a line.",
         "function fetch_page(url, timeout) (fetch page) in pages. Fetch a web page.",
-        "function fallback() (fallback) in pages. Slower.",
+        "function fallback() (fallback) in pages. Slower, but there.",
     ]
 
 
