@@ -15,6 +15,7 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+import faiss as typed_faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,8 +23,10 @@ from memory.item import Item, Kind
 from memory.schema import Ids, Vectors
 
 KINDS: Final = {str(kind): number for number, kind in enumerate(Kind)}
+faiss: Any = typed_faiss  # its own annotations do not know the Python forms of its calls
 CHUNK: Final = 10_000
 """Members that are copied at a time."""
+_BLAS_ROWS: Final = 1000
 _GROWTH: Final = 1.25
 _FIRST: Final = 8
 _DEAD_AT_LEAST: Final = 64
@@ -93,6 +96,21 @@ def best(ids: Ids, scores: Vectors, k: int) -> Found:
         ids, scores = ids[within], scores[within]
     order = np.lexsort((ids, -scores))[:k]
     return ids[order], scores[order]
+
+
+def products(vectors: Vectors, query: Vectors) -> Vectors:
+    """The inner products of vectors (n, d), contiguous, with a query (d,): shape (n,).
+
+    Many are left to faiss, which uses one thread: OpenBLAS takes all cores, and where others want them too its threads
+    wait for one another (5,000 rows on a machine with a load of 12: .11 ms against 2.2; alone on it .11 against .06).
+    """
+    if len(vectors) <= _BLAS_ROWS:
+        return vectors @ query
+    query = np.ascontiguousarray(query, np.float32)
+    scores = np.empty(len(vectors), np.float32)
+    pointers = (faiss.swig_ptr(each) for each in (scores, query, vectors))
+    faiss.fvec_inner_products_ny(*pointers, vectors.shape[1], len(vectors))
+    return scores
 
 
 class BlockView(NamedTuple):
@@ -172,7 +190,7 @@ class Block:
     def search(self, query: Vectors, k: int, filter_: Filter | None = None) -> Found:
         """The k nearest to a query of shape (d,) that pass."""
         columns, alive, count = self._view
-        scores = columns.vectors[:count] @ query
+        scores = products(columns.vectors[:count], query)
         ids = columns.ids[:count]
         live = alive[:count].copy()
         if filter_ is not None:

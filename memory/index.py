@@ -2,8 +2,8 @@
 
 Rules:
 * A scope has a block, searched exactly. When that holds more than `exact_items` it becomes a graph
-  (`memory/graph.py`), and a new block begins. Of more than `_GRAPHS` graphs the smallest are merged into one. A search
-  looks into the block and all graphs, so what is written is found at once and never waits for a graph.
+  (`memory/graph.py`), and a new, smaller block begins. Of more than `_GRAPHS` graphs the smallest are merged into
+  one. A search looks into the block and all graphs, so what is written is found at once and never waits for a graph.
 * A search is given the scopes that the reader sees; nothing of another scope is in the memory it touches.
 * Only the writer's thread applies effects. Only one thread tends: builds and merges graphs, and builds one anew when a
   third of it is dead. Both change what is published under one lock, held for moments; searches take none.
@@ -27,6 +27,7 @@ from memory.transaction import Effect
 _GRAPHS = 6
 _MERGED = 4
 _DEAD_SHARE = 3
+_TAIL_SHARE = 4
 _SMALLEST_REBUILD = 1000
 _NO_KIND = 255
 _local = threading.local()
@@ -158,7 +159,9 @@ class Index:
         """Does what is due: full blocks into graphs, many graphs into one, dead graphs anew. True if there was any."""
         busy = False
         for scope in list(self._scopes.values()):
-            if len(scope.block) > self.settings.exact_items:
+            # A block beside graphs is kept smaller: a search goes through both.
+            most = self.settings.exact_items if not scope.graphs else self.settings.exact_items // _TAIL_SHARE
+            if len(scope.block) > most:
                 self._build(scope)
                 busy = True
             elif len(scope.graphs) > _GRAPHS:

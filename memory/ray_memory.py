@@ -153,21 +153,29 @@ class RayMemory:
     async def remember_all(
         self, drafts: Sequence[Draft], *, scope: Scope, key: str = "", replicated: bool = False
     ) -> list[Receipt]:
-        """Remembers drafts; those of one shard together or not at all. `replicated`: waits for a follower."""
+        """Remembers drafts; those of one scope together or not at all. `replicated`: waits for a follower."""
         key = key or secrets.token_hex(12)
         drafts = list(drafts)
         await self._check_parents(drafts, scope)
 
+        # By slot, each under a key of its own: slots may move between two tries, and what belongs together must not.
+        groups: dict[int, list[int]] = {}
+        for at, draft in enumerate(drafts):
+            groups.setdefault(draft.scope.slot, []).append(at)
+
         async def write() -> list[Receipt]:
-            receipts: list[Receipt | None] = [None] * len(drafts)
-            groups: dict[int, list[int]] = {}
-            for at, draft in enumerate(drafts):
-                groups.setdefault(self._owners[draft.scope.slot], []).append(at)
-            for shard, places in groups.items():
-                tell = Tell(tuple(drafts[at] for at in places), checked(scope), key, replicated)
-                for at, receipt in zip(places, await self._tellers[shard].ask(tell), strict=True):
-                    receipts[at] = receipt
-            return [receipt for receipt in receipts if receipt is not None]
+            answers = await asyncio.gather(
+                *(
+                    self._tellers[self._owners[slot]].ask(
+                        Tell(tuple(drafts[at] for at in places), checked(scope), f"{key}/{slot}", replicated)
+                    )
+                    for slot, places in groups.items()
+                )
+            )
+            receipts: dict[int, Receipt] = {}
+            for places, answer in zip(groups.values(), answers, strict=True):
+                receipts |= dict(zip(places, answer, strict=True))
+            return [receipts[at] for at in range(len(drafts))]
 
         return await self._settled(write)
 
