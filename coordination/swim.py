@@ -283,7 +283,7 @@ class Swim(Protocol):
         self._queue[self.id] = (Update(self.id, Status.ALIVE, number), 0)
 
     def _updates(self, to: int) -> tuple[Update, ...]:
-        """What a message to a member carries: its own word and what is held against it, then what was sent the least."""
+        """What a message to a member carries: what is held against it, an answer to it, what was sent the least."""
         chosen = []
         held = self.held[to]
         if held.status != Status.ALIVE:
