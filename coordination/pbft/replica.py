@@ -102,6 +102,7 @@ class Pbft(Protocol):
         self._lives = 0
         self._status_at = NEVER
         self._busy = False
+        self._told_slot = -1
         self._turn = 0
         self._answered: dict[int, tuple[float, int]] = {}
         self._events: dict[type, Any] = {
@@ -208,8 +209,10 @@ class Pbft(Protocol):
         """Says what this replica has: to everybody while something is missing, else to the next one in turn."""
         self._status_at = NEVER
         others = self._out.others
-        if not others:
-            return
+        progressed = self._state.decisions.slot > self._told_slot
+        self._told_slot = self._state.decisions.slot
+        if not others or (self._busy and progressed):
+            return  # what is under way comes by itself
         count = min(self._state.f + 1, len(others)) if self._busy else 1
         asked = {others[(self._turn + i) % len(others)] for i in range(count)}
         self._turn = (self._turn + count) % len(others)
@@ -337,7 +340,7 @@ class Pbft(Protocol):
 
 PBFT = ProtocolKind(
     name="pbft",
-    title="PBFT: three phases, all to all",
+    title="PBFT",
     make=Pbft,
     faults="byzantine",
     replicas=lambda f: 3 * f + 1,

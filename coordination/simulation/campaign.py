@@ -77,13 +77,14 @@ class Case:
             if chosen and rng.random() < 0.2:
                 twins, chosen = (chosen[0],), chosen[1:]
             liars = {replica: rng.choice(sorted(LIARS)) for replica in sorted(chosen)}
+        disk_s = rng.choice((0.0, 0.0005, 0.003))
         world = World(
             kind,
             replicas,
             network,
-            disk_s=rng.choice((0.0, 0.0005, 0.003)),
+            disk_s=disk_s,
             torn=rng.random() < 0.5,
-            delay_s=delay_s,
+            delay_s=delay_s + disk_s,  # a message that waits for the disk takes as much longer
             batch=rng.choice((1, 10, 100)),
             liars={replica: LIARS[name].disguise(delay_s) for replica, name in liars.items()},
             twins=twins,
