@@ -25,6 +25,7 @@ from actors.agent import Agent
 from actors.context import Context
 from actors.errors import ConfigurationError
 from actors.message import Message, Part
+from coordination.averaging import Metropolis, PushSum
 from coordination.event_record import Disk, event_from, kept_form, records_from
 from coordination.protocol import (
     NEVER,
@@ -42,7 +43,10 @@ from coordination.protocol import (
     Tick,
     Trace,
 )
+from coordination.resilient_averaging import WMSR
 from coordination.simulation.search import SPREADING
+from coordination.state_gossip import StateGossip
+from coordination.swim import Swim
 
 PROPOSALS = 1_000
 """Most commands in one request."""
@@ -75,8 +79,10 @@ class Member(Agent):
         delay: float = 1.0,
         options: Mapping[str, Any] | None = None,
         directory: str | None = None,
+        keep_events: bool = True,
     ) -> None:
-        """`delay` is the bound on message delays in the schedule's time (seconds, or rounds).
+        """`delay` is the bound on message delays in the schedule's time (seconds, or rounds). `keep_events=False` saves
+        memory where no checkpoint, no fingerprint and no replay is wanted.
 
         Raises `ConfigurationError` for an unknown protocol; of its options when the agent starts.
         """
@@ -90,6 +96,7 @@ class Member(Agent):
         self.delay = delay
         self.options = dict(options or {})
         self.directory = directory
+        self.keep_events = keep_events
         self.id = 0
         self.role = ""
         self.seed = 0
@@ -120,13 +127,14 @@ class Member(Agent):
         said: dict[str, Any] = {"protocol": self.name, "heard": len(self.heard)}
         if protocol.leader is not None:
             said["leader"] = self._address_of(protocol.leader)
-        if hasattr(protocol, "estimate"):
-            said["estimate"] = protocol.estimate
-        if hasattr(protocol, "alive"):
-            said["alive"] = [self._address_of(member) for member in protocol.alive()]
-        if hasattr(protocol, "state"):
-            value = protocol.state.value
-            said["value"] = sorted(value, key=str) if isinstance(value, frozenset) else value
+        match protocol:
+            case Metropolis() | PushSum() | WMSR():
+                said["estimate"] = protocol.estimate
+            case Swim():
+                said["alive"] = [self._address_of(member) for member in protocol.alive()]
+            case StateGossip():
+                value = protocol.state.value
+                said["value"] = sorted(value, key=str) if isinstance(value, frozenset) else value
         return said
 
     async def on_start(self, context: Context) -> None:
@@ -206,7 +214,8 @@ class Member(Agent):
         held: list[tuple[int, Any, int]] = []
         while waiting:
             event = waiting.popleft()
-            self.events.append(kept_form(event, core.codec))
+            if self.keep_events:
+                self.events.append(kept_form(event, core.codec))
             effects = core.protocol.handle(event)
             held += effects.sends
             if effects.records:

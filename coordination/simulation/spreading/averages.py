@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from coordination.averaging import METROPOLIS, PUSH_SUM, Half, Metropolis, PushSum, Share
+from coordination.averaging import METROPOLIS, PUSH_SUM, Half, Metropolis, PushSum, Share, number_from
 from coordination.checker import violated
 from coordination.neighbour import Edge, metropolis_weights, neighbours
 from coordination.protocol import Effects, Event, Protocol, ProtocolKind, Receive, Tick
@@ -134,10 +134,11 @@ class PushSumCourse(Course):
         assert isinstance(protocol, PushSum)
         moved = [Fraction(0), Fraction(0)]
         if type(event) is Receive:
-            moved = [Fraction(event.message.sum), Fraction(event.message.weight)]
+            moved = list(_exactly(event.message))
         for _to, half, _token in effects.sends:
             assert isinstance(half, Half)
-            moved = [moved[0] - Fraction(half.sum), moved[1] - Fraction(half.weight)]
+            sent = _exactly(half)
+            moved = [moved[0] - sent[0], moved[1] - sent[1]]
             self.achieved += 1
         before, after = self._held[replica], (Fraction(protocol.sum), Fraction(protocol.weight))
         if (before[0] + moved[0], before[1] + moved[1]) != after:
@@ -165,6 +166,14 @@ class PushSumCourse(Course):
             if total != self._total[what]:
                 facts = {"total": total, "first": self._total[what]}
                 raise violated("the total is kept to the last digit", self.simulation.now, 0, **facts)
+
+
+def _exactly(half: Half) -> tuple[Fraction, Fraction]:
+    """The sum and the weight in a message."""
+    found = number_from(half.sum), number_from(half.weight)
+    assert isinstance(found[0], Fraction)
+    assert isinstance(found[1], Fraction)
+    return found[0], found[1]
 
 
 class ResilientCourse(Course):
