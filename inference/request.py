@@ -206,9 +206,10 @@ class Request(msgspec.Struct, frozen=True):
         return plain
 
 
-def request_hash(request: Request, model: str) -> str:
-    """32 hexadecimal digits: BLAKE2b of the request's content and the model's identity, as JSON with sorted keys."""
-    return blake2b(canonical_json([model, request.content()]), digest_size=16).hexdigest()
+def request_hash(request: Request | dict[str, Any], model: str) -> str:
+    """32 hexadecimal digits: BLAKE2b of a request, or its content, and the model's identity, as sorted JSON."""
+    content = request if isinstance(request, dict) else request.content()
+    return blake2b(canonical_json([model, content]), digest_size=16).hexdigest()
 
 
 def canonical_json(value: Any) -> bytes:
