@@ -26,7 +26,7 @@ run: $(CORE) ## survey the Python standard library with a swarm; prints where th
 	$(BIN)/rayswarm run experiments/library_survey.yaml
 
 test: $(DEV) ## run the whole test suite
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: $(DEV) ## lint, format, types and floors: all that is checked beside the tests
 	$(BIN)/ruff check .

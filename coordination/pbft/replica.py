@@ -77,6 +77,7 @@ from coordination.protocol import (
     Restore,
     Setting,
     Tick,
+    Upkeep,
 )
 from coordination.request import Forward
 from coordination.signature import digest
@@ -353,4 +354,5 @@ PBFT = ProtocolKind(
     ),
     recovery_delays=400,
     reader=PbftReader,
+    upkeep=Upkeep(options=lambda rng, _members, _steady: {"checkpoint": rng.choice((4, 16, 64))}),
 )

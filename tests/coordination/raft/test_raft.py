@@ -508,6 +508,8 @@ def test_orders_and_changes_of_other_types_are_refused() -> None:
         raft.handle(ChangeMembers(1.0, "v4"))
     with pytest.raises(ConfigurationError, match="Write v3"):
         change_from("w3")
+    with pytest.raises(ConfigurationError, match="'v0' is no change"):
+        change_from("v0")
 
 
 def test_messages_and_records_survive_the_wire() -> None:
