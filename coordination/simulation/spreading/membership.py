@@ -34,9 +34,11 @@ _OPTIONS = SwimOptions()
 def reunion_periods(n: int) -> float:
     """Within so many periods after healing every member sees every other alive.
 
-    Who holds another dead pings one of its dead every `reconnect_periods`; in the worst case each pair finds itself.
+    Who holds others dead pings one of them every `reconnect_periods`: three such pings find somebody. Then each pair
+    meets within a round of pings, accuses and is answered in the next. After a split into halves or into single members
+    60 seeds of each needed less than half of it (n = 10, 2% loss: 34 of 78).
     """
-    return 2 * n * _OPTIONS.reconnect_periods + suspicion_periods(n)
+    return 3 * _OPTIONS.reconnect_periods + 2 * (2 * n - 1) + suspicion_periods(n)
 
 
 def detection_periods(n: int) -> float:
