@@ -36,7 +36,7 @@ _WALK_MOST: Final = 1000
 class Graph:
     """Members of one scope, found by a graph. Any thread may search and remove."""
 
-    def __init__(self, batches: Iterable[Batch], dimension: int, ef: int) -> None:
+    def __init__(self, batches: Iterable[Batch], dimension: int) -> None:
         """Builds it, a batch at a time: the vectors are never all there in single precision."""
         index = faiss.IndexHNSWSQ(
             dimension, faiss.ScalarQuantizer.QT_fp16, _NEIGHBOURS, faiss.METRIC_INNER_PRODUCT
@@ -47,12 +47,11 @@ class Graph:
         for batch in batches:
             index.add(np.ascontiguousarray(batch.vectors))
             columns.append(batch._replace(vectors=np.empty((len(batch.ids), 0), np.float32)))
-        self._start(index, ef, joined(columns))
+        self._start(index, joined(columns))
 
-    def _start(self, index: Any, ef: int, columns: Batch) -> None:
+    def _start(self, index: Any, columns: Batch) -> None:
         count = len(columns.ids)
         self._index = index
-        self._ef = ef
         self._marking = threading.Lock()
         self._columns = columns._replace(vectors=np.empty((0, index.d), np.float32))  # the index has them
         self._bits = np.packbits(np.ones(count, np.bool_), bitorder="little")
@@ -77,8 +76,8 @@ class Graph:
             self._bits[at >> 3] &= ~(1 << (at & 7)) & 0xFF
         return True
 
-    def search(self, query: Vectors, k: int, filter_: Filter | None = None) -> Found:
-        """The k nearest to a query of shape (d,) that pass."""
+    def search(self, query: Vectors, k: int, filter_: Filter | None = None, *, ef: int = 128) -> Found:
+        """The k nearest to a query of shape (d,) that pass; the walk keeps `ef` candidates."""
         selector = self._selector
         wanted = min(k, len(self.positions))
         if filter_ is not None:
@@ -90,7 +89,7 @@ class Graph:
                 return self._scan(query, wanted, selector)
         if wanted == 0 or wanted > _WALK_MOST:
             return self._scan(query, wanted, selector)
-        parameters = faiss.SearchParametersHNSW(efSearch=max(self._ef, 2 * k), sel=selector)
+        parameters = faiss.SearchParametersHNSW(efSearch=max(ef, 2 * k), sel=selector)
         scores, at = self._index.search(query[None], wanted, params=parameters)
         found = self._named(at[0], scores[0])
         return found if len(found[0]) == wanted else self._scan(query, wanted, selector)
@@ -119,7 +118,7 @@ class Graph:
         return self._columns._replace(vectors=np.empty((self.total, 0), np.float32))
 
     @staticmethod
-    def read(path: Path, columns: Batch, dimension: int, ef: int) -> "Graph":
+    def read(path: Path, columns: Batch, dimension: int) -> "Graph":
         """The graph that `write` wrote. Raises RuntimeError or ValueError if it is none."""
         # Not through downcast_index: what that gives does not own the index, which would be freed under it.
         index = faiss.read_index(str(path))
@@ -128,7 +127,7 @@ class Graph:
                 f"{index.ntotal} vectors of {index.d} dimensions, not {len(columns.ids)} of {dimension}"
             )
         graph = Graph.__new__(Graph)
-        graph._start(index, ef, columns)
+        graph._start(index, columns)
         return graph
 
     def _passing(self, filter_: Filter) -> Mask:

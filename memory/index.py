@@ -28,6 +28,7 @@ _GRAPHS = 6
 _MERGED = 4
 _DEAD_SHARE = 3
 _TAIL_SHARE = 4
+_EF_LEAST = 64
 _SMALLEST_REBUILD = 1000
 _NO_KIND = 255
 _local = threading.local()
@@ -136,7 +137,9 @@ class Index:
                 continue
             # The graphs second: what becomes part of one meanwhile is then in one of the two at least.
             found.append(scope.block.search(query, k, filter_))
-            found += [graph.search(query, k, filter_) for graph in scope.graphs]
+            graphs = scope.graphs
+            ef = max(_EF_LEAST, self.settings.graph_ef // max(1, len(graphs)))
+            found += [graph.search(query, k, filter_, ef=ef) for graph in graphs]
         if len(found) == 1:
             return found[0]
         if not found:
@@ -217,7 +220,7 @@ class Index:
     def _build(self, scope: ScopeIndex) -> None:
         with self._change:
             view = scope.block.capture()
-        graph = Graph(view.chunks(), self.dimension, self.settings.graph_ef)
+        graph = Graph(view.chunks(), self.dimension)
         with self._change:
             for each in list(graph.positions):
                 if each not in scope.block:  # removed while the graph was built
@@ -229,7 +232,7 @@ class Index:
 
     def _merge(self, scope: ScopeIndex, some: Sequence[Graph]) -> None:
         members = chain.from_iterable(graph.chunks() for graph in some)
-        graph = Graph(members, self.dimension, self.settings.graph_ef)
+        graph = Graph(members, self.dimension)
         with self._change:
             alive = set().union(*(old.positions for old in some))
             for each in list(graph.positions):

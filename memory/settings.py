@@ -26,8 +26,8 @@ class MemorySettings:
     """Up to so many items a scope is searched exactly; above, by a graph."""
     unbuilt_items: int = 80_000
     """Items of a scope that may wait, in full precision, to be built into its graph; with more, writers wait."""
-    graph_ef: int = 128
-    """How many candidates a search of a graph keeps: more is more exact and slower."""
+    graph_ef: int = 256
+    """Candidates that a search keeps in all graphs of a scope together: more is more exact and slower."""
     snapshot_changes: int = 20_000
     """Changes after which the index is written to a snapshot: at least so many, and a quarter of the items."""
     candidates: int = 2_000

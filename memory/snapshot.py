@@ -182,7 +182,7 @@ def _read_batch(file: BinaryIO, count: int, dimension: int) -> Batch:
 def _read_graph(path: Path, file: BinaryIO, count: int, index: Index) -> Graph:
     columns = _read_batch(file, count, 0)
     alive = np.frombuffer(file.read(count), np.uint8)
-    graph = Graph.read(path, columns, index.dimension, index.settings.graph_ef)
+    graph = Graph.read(path, columns, index.dimension)
     for each in columns.ids[alive == 0].tolist():
         graph.remove(each)
     return graph

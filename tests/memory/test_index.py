@@ -74,7 +74,7 @@ def graph() -> tuple[Graph, Vectors]:
     """A graph of 3,000 members; every hundredth of kind 1, every second of kind 2."""
     vectors = random_vectors(np.random.default_rng(2), 3000, DIMENSION)
     kinds = [1 if each % 100 == 0 else 2 if each % 2 == 0 else 0 for each in range(3000)]
-    return Graph([batch_of(list(range(3000)), vectors, kinds)], DIMENSION, ef=128), vectors
+    return Graph([batch_of(list(range(3000)), vectors, kinds)], DIMENSION), vectors
 
 
 @pytest.mark.parametrize("kind", [Kind.EPISODE, Kind.FACT, Kind.PROCEDURE])
@@ -99,11 +99,11 @@ def test_a_filter_that_few_pass_is_searched_exactly() -> None:
     rng = np.random.default_rng(11)
     vectors = random_vectors(rng, 2000, 64)
     kinds = [each % 10 == 0 for each in range(2000)]
-    made = Graph([batch_of(list(range(2000)), vectors, kinds)], 64, ef=8)
+    made = Graph([batch_of(list(range(2000)), vectors, kinds)], 64)
     half = vectors.astype(np.float16).astype(np.float32)
     passing = np.arange(0, 2000, 10)
     for query in random_vectors(rng, 20, 64):
-        ids, _ = made.search(query, 10, Filter(kinds=frozenset([list(Kind)[1]])))
+        ids, _ = made.search(query, 10, Filter(kinds=frozenset([list(Kind)[1]])), ef=8)
         assert set(ids.tolist()) == set(passing[np.argsort(-(half[passing] @ query))[:10]].tolist())
 
 
@@ -130,8 +130,8 @@ def test_a_member_that_leaves_while_its_graph_is_built_is_not_found(
         ids = [each.id for each in shard.add([Draft(here, f"n {n}") for n in range(200)], vectors, here)]
         built = Graph.__init__
 
-        def build(graph: Graph, batches: Iterable[Batch], dimension: int, ef: int) -> None:
-            built(graph, batches, dimension, ef)
+        def build(graph: Graph, batches: Iterable[Batch], dimension: int) -> None:
+            built(graph, batches, dimension)
             shard.erase(ids[:50], here, derived=False)  # while the graph is there and nobody sees it
             monkeypatch.undo()
 
