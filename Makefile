@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test check format clean
+.PHONY: help install run test check soak format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,6 +33,9 @@ check: $(DEV) ## lint, format, types and floors: all that is checked beside the 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+soak: $(DEV) ## an hour or so of kills, corrections and calls against the memory
+	$(BIN)/python -m tests.memory.soak
 
 format: $(DEV) ## sort imports and format the code
 	$(BIN)/ruff check --fix-only .
