@@ -8,7 +8,6 @@ Rules:
 
 import json
 import sys
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +18,7 @@ from rich.table import Table
 
 from actors.errors import ConfigurationError
 from cluster.memory_door import DATABASE, opened_memory
-from cluster.memory_file import all_scopes, items_in, read_items, write_items
+from cluster.memory_file import all_scopes, counts_by_scope, items_in, read_items, write_items
 from cluster.number import bytes_text
 from cluster.section import visible_text
 from memory.audit import Findings
@@ -255,13 +254,10 @@ def stats(at: At = HERE, embedder: MadeBy = None, as_json: AsJson = False) -> No
         rayswarm memory stats --at results/library_survey/3f2a/trials/000/memory
     """
     with opened_memory(at, embedder) as memory:
-        scopes = all_scopes(memory)
-        counts = {
-            scope.path: Counter(str(item.kind) for item in items_in(memory, [scope])) for scope in scopes
-        }
+        counts = counts_by_scope(memory)
         identity = memory.embedder.identity
         size = (memory.shard.store.folder / DATABASE).stat().st_size
-    total = sum(each.total() for each in counts.values())
+    total = sum(sum(kinds.values()) for kinds in counts.values())
     if as_json:
         made = {"name": identity.name, "revision": identity.revision, "dimension": identity.dimension}
         typer.echo(
@@ -270,7 +266,7 @@ def stats(at: At = HERE, embedder: MadeBy = None, as_json: AsJson = False) -> No
                     "items": total,
                     "bytes": size,
                     "embedder": made,
-                    "scopes": {p: dict(c) for p, c in counts.items()},
+                    "scopes": counts,
                 }
             )
         )
@@ -282,7 +278,7 @@ def stats(at: At = HERE, embedder: MadeBy = None, as_json: AsJson = False) -> No
     table = Table("scope", *map(str, Kind))
     for path, kinds in counts.items():
         table.add_row(
-            visible_text(path), *(f"{kinds[kind]:,}" if kinds[kind] else "" for kind in map(str, Kind))
+            visible_text(path), *(f"{kinds[kind]:,}" if kind in kinds else "" for kind in map(str, Kind))
         )
     Console().print(table)
 

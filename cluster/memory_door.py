@@ -8,12 +8,14 @@ Rules:
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from actors.errors import ConfigurationError, SwarmError
-from cluster.class_path import resolve
-from cluster.results import RunFolder, TrialFolder, read_json
-from inference.embedder import Embedder, EmbedderError
+from cluster.experiment import Experiment
+from cluster.results import RunFolder, read_json
+from cluster.run_memory import FOLDER, made_embedder, swarm_scope
+from inference.embedder import EmbedderError
 from memory.errors import (
     Conflict,
     EmbedderMismatch,
@@ -25,6 +27,7 @@ from memory.errors import (
     UnknownScope,
 )
 from memory.memory import Memory
+from memory.scope import Scope
 
 DATABASE = "memory.sqlite"
 _REQUESTS = (InvalidItem, InvalidScope, UnknownScope, UnknownItem, NotAllowed, Conflict, EmbedderMismatch)
@@ -42,10 +45,8 @@ def opened_memory(folder: Path, embedder: str | None = None, *, new: bool = Fals
         raise ConfigurationError(
             f"there is no memory in {folder}: name its folder (--at DIR), or make one with `rayswarm memory add`"
         )
-    with told_faults():
-        made: Embedder | None = None if embedder is None else resolve(embedder)()
-        with Memory.open(place, made) as memory:
-            yield memory
+    with told_faults(), Memory.open(place, None if embedder is None else made_embedder(embedder)) as memory:
+        yield memory
 
 
 @contextmanager
@@ -59,20 +60,29 @@ def told_faults() -> Iterator[None]:
         raise SwarmError(str(error)) from error
 
 
-def memory_of_trial(run: RunFolder, number: int | None) -> tuple[Path, str | None]:
-    """(folder, embedder) of the memory that a trial left: of the first that has one, or the one named.
+@dataclass(frozen=True)
+class TrialMemory:
+    """Where a trial's memory lies, and as whom all of its swarm sees it."""
 
-    Raises `ConfigurationError` if there is none.
-    """
+    folder: Path
+    embedder: str | None
+    swarm: Scope
+
+
+def memory_of_trial(run: RunFolder, number: int | None) -> TrialMemory:
+    """The memory that a trial left: the first that has one, or the one named. `ConfigurationError` if there is none."""
     trials = run.trials
     if number is not None and not 0 <= number < len(trials):
         raise ConfigurationError(f"{run.name} has no trial {number}: it has {len(trials)}, counted from 0")
-    asked: list[TrialFolder] = trials if number is None else [trials[number]]
-    for trial in asked:
-        folder = trial.path / "memory"
+    for trial in trials if number is None else [trials[number]]:
+        folder = trial.path / FOLDER
         if (_shard_of(folder) / DATABASE).is_file():
-            section = read_json(trial.path / "configuration.json").get("memory") or {}
-            return folder, section.get("embedder")
+            file = trial.path / "configuration.json"
+            experiment = Experiment.of(read_json(file), str(file))
+            if experiment.memory is not None:
+                return TrialMemory(
+                    folder, experiment.memory.embedder, swarm_scope(experiment.memory, experiment.name)
+                )
     raise ConfigurationError(
         f"{run.name} left no memory: give its experiment one (`memory: true`), and run it anew"
     )

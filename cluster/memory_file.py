@@ -128,6 +128,18 @@ def all_scopes(memory: Memory) -> list[Scope]:
     return [Scope.parse(row[0]) for row in memory.shard.store.rows("SELECT path FROM scope ORDER BY path")]
 
 
+def counts_by_scope(memory: Memory) -> dict[str, dict[str, int]]:
+    """{scope's path: {kind: items that are believed}}, of the scopes that hold any, by path."""
+    counts: dict[str, dict[str, int]] = {}
+    rows = memory.shard.store.rows(
+        "SELECT path, kind, count(*) FROM item JOIN scope ON number = item.scope WHERE retired_at IS NULL "
+        "GROUP BY path, kind ORDER BY path, kind"
+    )
+    for path, kind, count in rows:
+        counts.setdefault(path, {})[kind] = count
+    return counts
+
+
 def items_in(memory: Memory, scopes: Iterable[Scope]) -> Iterator[Item]:
     """What lives in these scopes and is believed, scope by scope in the order of ids."""
     for scope in scopes:

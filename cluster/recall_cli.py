@@ -9,11 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from cluster.memory_door import memory_of_trial, opened_memory
-from cluster.results import find_run, read_json
+from cluster.results import find_run
 from cluster.section import visible_text
 from memory.item import Item
 from memory.ranking import K_MAX, Ranked, RankedSession
-from memory.scope import Scope
 from memory.subject import Subjects
 
 _REASONS = 3
@@ -45,15 +44,12 @@ def recall(
 
         rayswarm recall "compress a file" --run library_survey -k 3 --json
     """
-    folder = find_run(run, results)
-    place, embedder = memory_of_trial(folder, trial)
-    section = read_json(place.parent / "configuration.json").get("memory") or {}
-    swarm = Scope(str(section.get("tenant", "rayswarm")), folder.path.parent.name)
-    with opened_memory(place, embedder) as memory:
-        found = Subjects(memory, scope=swarm).recall(need, k)
+    left = memory_of_trial(find_run(run, results), trial)
+    with opened_memory(left.folder, left.embedder) as memory:
+        found = Subjects(memory, scope=left.swarm).recall(need, k)
     if as_json:
         answers = [_as_json(each) for each in found]
-        typer.echo(json.dumps({"need": need, "memory": str(place), "answers": answers}))
+        typer.echo(json.dumps({"need": need, "memory": str(left.folder), "answers": answers}))
     elif found:
         Console().print(_told(found), soft_wrap=True)
     else:

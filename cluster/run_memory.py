@@ -11,11 +11,13 @@ Rules:
 """
 
 import asyncio
+import math
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -23,10 +25,10 @@ from actors.address import role_of
 from actors.context import Context
 from actors.errors import ConfigurationError, SwarmError
 from actors.plan import Plan
-from cluster.class_path import resolve
+from cluster.class_path import resolve, told
 from cluster.experiment import Experiment, MemorySection
 from cluster.results import write_json
-from inference.embedder import Embedder
+from inference.embedder import Embedder, EmbedderIdentity
 from inference.embedding_cache import CachedEmbedder
 from inference.hashing_embedder import HashingEmbedder
 from memory.errors import MemoryFault
@@ -87,12 +89,25 @@ def default_embedder() -> Embedder:
     return CachedEmbedder(HashingEmbedder())
 
 
+def made_embedder(path: str) -> Embedder:
+    """The embedder that the function at `module:name` makes. Raises `ConfigurationError` if it makes none."""
+    try:
+        made = resolve(path)()
+    except ConfigurationError:
+        raise
+    except Exception as error:  # the user's code may raise anything; it is told with its place
+        raise ConfigurationError(f"embedder {path}: {told(error)}") from error
+    if not isinstance(getattr(made, "identity", None), EmbedderIdentity):
+        raise ConfigurationError(
+            f"embedder {path}: made {made!r:.100}, which is no embedder: it has no identity"
+        )
+    embedder: Embedder = made
+    return embedder
+
+
 def embedder_maker(section: MemorySection) -> Callable[[], Embedder]:
-    """The function that makes the memory's embedder. Raises `ConfigurationError` if there is none of its name."""
-    if section.embedder is None:
-        return default_embedder
-    found: Callable[[], Embedder] = resolve(section.embedder)
-    return found
+    """The function that makes the memory's embedder, here or in another process."""
+    return default_embedder if section.embedder is None else partial(made_embedder, section.embedder)
 
 
 @asynccontextmanager
@@ -165,10 +180,7 @@ def write_knowledge(trial: Path, section: MemorySection, swarm: Scope) -> None:
     degree = Counter(end for subject, _, target in edges for end in (subject, target))
     ranked = sorted(degree, key=lambda name: (-degree[name], name))
     drawn = frozenset(ranked[:KNOWLEDGE_ENTITIES])
-    kept = [edge for edge in edges if edge[0] in drawn and edge[2] in drawn]
-    told = {
-        "facts": len(facts),
-        "entities": len(degree),
-        "edges": [list(edge) for edge in sorted(kept)[:KNOWLEDGE_EDGES]],
-    }
-    write_json(trial / "knowledge.json", told)
+    kept = sorted(edge for edge in edges if edge[0] in drawn and edge[2] in drawn)
+    step = max(1, math.ceil(len(kept) / KNOWLEDGE_EDGES))
+    graph = {"facts": len(facts), "entities": len(degree), "edges": [list(edge) for edge in kept[::step]]}
+    write_json(trial / "knowledge.json", graph)

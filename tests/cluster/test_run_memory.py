@@ -16,7 +16,7 @@ from cluster.cli import app
 from cluster.experiment import Experiment, load_experiment
 from cluster.knowledge import knowledge_of
 from cluster.results import RunFolder, State
-from cluster.run_memory import ClosedDoor, MemorySeats, agent_scope
+from cluster.run_memory import ClosedDoor, MemorySeats, agent_scope, made_embedder
 from cluster.runner import Request, Summary, run_experiment
 from memory.item import Kind
 from memory.memory import Memory
@@ -247,6 +247,17 @@ def test_a_wrong_memory_is_told_before_anything_runs(
 ) -> None:
     with pytest.raises(ConfigurationError, match=why):
         diary(tmp_path, **memory)
+
+
+def test_an_embedder_that_cannot_be_made_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="which is no embedder"):
+        made_embedder("builtins:dict")
+    with pytest.raises(ConfigurationError, match="no such model"):
+        made_embedder("tests.cluster.test_run_memory:broken_embedder")
+
+
+def broken_embedder() -> None:
+    raise ValueError("no such model")
 
 
 def test_seats_travel_and_a_closed_one_says_so() -> None:
