@@ -6,8 +6,7 @@ Formats (J. E. Beasley, "OR-Library: distributing test problems by electronic ma
   capacities; the greatest total value is sought.
 
 Rules: which of the two a file is follows from its count of numbers. A file is bounded (`LARGEST_BYTES`) and checked;
-a wrong word is told with its line, a wrong count with what
-  either format would need.
+a wrong word is told with its line, a wrong count with what either format would need.
 """
 
 from pathlib import Path
