@@ -119,6 +119,9 @@ def _row(entry: Entry, results: list[CaseResult], *, failed: bool) -> dict[str, 
         "events_per_second": sum(result.events for result in results) / wall_s if wall_s else 0.0,
         "recovery_delays_median": recoveries[len(recoveries) // 2] if recoveries else None,
         "recovery_delays_most": recoveries[-1] if recoveries else None,
+        "histories": sum(result.operations > 0 for result in results),
+        "histories_undecided": sum(result.undecided for result in results),
+        "operations_judged": sum(result.operations for result in results),
     }
 
 
@@ -126,5 +129,6 @@ def _sentence(entry: Entry, row: dict[str, object]) -> str:
     verdict = "held" if row["held"] else "BROKE"
     return (
         f"{entry.kind.title}: {verdict}. {row['seeds']:,} seeds, {row['events']:,} events checked, "
-        f"{row['faults']:,} faults, {row['commands']:,} commands decided."
+        f"{row['faults']:,} faults, {row['commands']:,} commands decided; {row['histories']:,} histories of "
+        f"{row['operations_judged']:,} operations judged, {row['histories_undecided']:,} undecided."
     )
