@@ -35,7 +35,7 @@ from coordination.simulation.operator import Duties, Operator
 from coordination.simulation.simulation import Simulation, World
 
 EVENTS = 10_000
-_CHAOS_SHARE = 0.7
+CHAOS_SHARE = 0.7
 """Of a case's events: the rest is for healing."""
 _HEALING_EVENTS = 200_000
 HISTORY_STEPS = 20_000
@@ -45,9 +45,9 @@ Checkers = Callable[[World], Sequence[Checker]]
 
 
 class LivenessFailure(SwarmError):
-    """Everything was healed, at most f replicas lied, and yet nothing was decided within the bound."""
+    """Everything was healed, at most f replicas lied, and yet no decision came, or no goal, within the bound."""
 
-    reason = "no decision"
+    reason = "no progress"
 
 
 @dataclass
@@ -151,7 +151,7 @@ class Case:
         operator = Operator(simulation, clients, duties)
         operator.start()
         calendar = Calendar(simulation, self.faults)
-        simulation.run(until_s=self.horizon_s, events=int(events * _CHAOS_SHARE))
+        simulation.run(until_s=self.horizon_s, events=int(events * CHAOS_SHARE))
         calendar.clear()
         heal(simulation)
         operator.mend()
@@ -205,9 +205,10 @@ class CaseResult:
     events: int
     messages: int
     commands: int
+    """Decided; of a protocol without a log, what its runs achieve."""
     faults: int
     recovery_delays: float
-    """From the healing to the next answer, in delays."""
+    """From the healing to the next answer, or until all goals are reached, in delays."""
     wall_s: float
     operations: int = 0
     """In the clients' history, if it was judged."""
@@ -237,8 +238,15 @@ def campaign(
 
     Raises at the first that fails, as `Case.run` does.
     """
+    return search(lambda seed: Case.drawn(kind, seed).run(checkers, events), seeds, wall_s=wall_s)
+
+
+def search(
+    run: Callable[[int], CaseResult], seeds: Sequence[int] | None = None, *, wall_s: float = math.inf
+) -> Iterator[CaseResult]:
+    """Runs seed after seed, for as long as asked; without seeds, 0, 1, 2 ... Raises at the first that fails."""
     ends = time.monotonic() + wall_s
     for seed in seeds if seeds is not None else range(2**31):
         if time.monotonic() >= ends:
             return
-        yield Case.drawn(kind, seed).run(checkers, events)
+        yield run(seed)
