@@ -131,7 +131,9 @@ def test_what_is_durable_stays_so_when_older_news_of_the_disk_comes_late() -> No
     node = simulation.nodes[0]
     simulation.propose(node, (1,))
     simulation.propose(node, (2,), at=0.01)
-    simulation.at(0.095, partial(simulation.pause, node))  # the first is stored while the machine stands still
+    simulation.at(
+        0.095, partial(simulation.pause, node)
+    )  # the first is stored while the machine stands still
     simulation.at(0.105, partial(simulation.resume, node))
     simulation.run()
     assert scribe(simulation, 0).persisted == [2, 1]
