@@ -118,12 +118,19 @@ def _row(entry: Searched, results: list[CaseResult], *, failed: bool) -> dict[st
         "events_per_second": sum(result.events for result in results) / wall_s if wall_s else 0.0,
         "recovery_delays_median": recoveries[len(recoveries) // 2] if recoveries else None,
         "recovery_delays_most": recoveries[-1] if recoveries else None,
+        "histories": sum(result.operations > 0 for result in results),
+        "histories_undecided": sum(result.undecided for result in results),
+        "operations_judged": sum(result.operations for result in results),
     }
 
 
 def _sentence(entry: Searched, row: dict[str, object]) -> str:
     verdict = "held" if row["held"] else "BROKE"
-    return (
+    text = (
         f"{entry.kind.title}: {verdict}. {row['seeds']:,} seeds, {row['events']:,} events checked, "
-        f"{row['faults']:,} faults, {row['commands']:,} {entry.unit}."
+        f"{row['faults']:,} faults, {row['commands']:,} {entry.unit}"
     )
+    if row["histories"]:
+        text += f"; {row['histories']:,} histories of {row['operations_judged']:,} operations judged, "
+        text += f"{row['histories_undecided']:,} undecided"
+    return f"{text}."

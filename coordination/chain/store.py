@@ -184,8 +184,8 @@ class Store:
             self._ask(self.fetcher.retry(now))
 
     def ask_another(self, now: float) -> None:
-        """Asks another replica at once."""
-        self._ask(self.fetcher.retry(now))
+        """Asks another replica at once, within limits."""
+        self._ask(self.fetcher.another(now))
 
     def serve(self, source: int, request: Fetch) -> None:
         """Answers a replica that lacks blocks."""

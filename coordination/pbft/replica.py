@@ -242,6 +242,7 @@ class Pbft(Protocol):
                 self._out.send(source, past)
             if message.stable < state.stable.slot:
                 self._out.send(source, state.stable, self._out.token)
+            self._execution.remind(source)
         if message.view <= state.view and not (message.view == state.view and message.active):
             self._help_along(source, message)
         elif message.view == state.view and state.active:

@@ -122,6 +122,9 @@ class Case:
         if duties.orders or duties.compact_every:
             steady = not any(isinstance(fault, Skew) for fault in self.faults)
             world = replace(world, options=self.kind.upkeep.options(rng, world.members(), steady))
+        if duties.orders and not load.think_s:
+            # A change may leave one voter, who decides in no time: clients that do not think would stop the clock.
+            load = replace(load, think_s=self.world.delay_s or 0.0)
         return replace(self, world=world, load=load, duties=duties)
 
     def run(self, checkers: Checkers, events: int = EVENTS) -> "CaseResult":

@@ -30,6 +30,7 @@ class _Proposal:
 
     client: int
     began_s: float
+    called: int
     commands: tuple[Command, ...]
     missing: set[Key]
     node: Node
@@ -67,6 +68,9 @@ class Operation:
     returned_s: float
     """Infinity if the answer never came: it may have taken effect at any later time, or never."""
     result: Any = None
+    called: int = 0
+    """Its place among all calls and returns of the run: one thread carries them out, so their order is real."""
+    returned: int = 0
 
 
 @dataclass
@@ -104,6 +108,7 @@ class Clients:
         self._stores = {node.place: self.store() for node in self.simulation.nodes}
         self._applied = dict.fromkeys(self._stores, -1)
         self._payload = "x" * self.load.payload_bytes
+        self._places = 0
 
     def start(self, at_s: float = 0.0) -> None:
         """The clients begin, one after another within a delay."""
@@ -121,12 +126,19 @@ class Clients:
         """A replica's store, and the last slot in it; -1: none yet."""
         return self._applied[node.place], self._stores[node.place]
 
+    def place(self) -> int:
+        """The next place in the order of all calls and returns, these clients' and others'."""
+        self._places += 1
+        return self._places
+
     def finish(self) -> None:
         """Closes the record: what is under way has no answer."""
         if self.record:
             for proposal in self._under_way.values():
                 for command in proposal.commands:
-                    self.operations.append(Operation(proposal.client, command, proposal.began_s, math.inf))
+                    self.operations.append(
+                        Operation(proposal.client, command, proposal.began_s, math.inf, None, proposal.called)
+                    )
 
     def _command(self, client: int) -> Command:
         self._serials[client] += 1
@@ -145,7 +157,7 @@ class Clients:
         commands = tuple(self._command(client) for _ in range(self.load.batch))
         now = self.simulation.now
         missing = {(command[0], command[1]) for command in commands}
-        proposal = _Proposal(client, now, commands, missing, self._node(client, 0))
+        proposal = _Proposal(client, now, self.place(), commands, missing, self._node(client, 0))
         self._under_way[client] = proposal
         self._send(proposal)
 
@@ -223,6 +235,10 @@ class Clients:
         self.decided_at_s.append(now)
         if self.record:
             for command in proposal.commands:
-                self.operations.append(Operation(proposal.client, command, proposal.began_s, now, result))
+                self.operations.append(
+                    Operation(
+                        proposal.client, command, proposal.began_s, now, result, proposal.called, self.place()
+                    )
+                )
         think_s = self._rng.expovariate(1.0 / self.load.think_s) if self.load.think_s else 0.0
         self.simulation.at(now + think_s, lambda: self._next(proposal.client))

@@ -71,7 +71,8 @@ class Operator:
         self._members = simulation.world.members()
         self._rng = simulation.stream("operator")
         self._open = True
-        self._asked: dict[int, tuple[str, float]] = {}
+        self._asked: dict[int, tuple[str, float, int]] = {}
+        """Reads that are not answered: the key, and when the read began."""
         self._due: dict[int, list[tuple[int, int]]] = {node.place: [] for node in simulation.nodes}
         """At each place, (slot, read) of reads whose slot is not applied there."""
         self._count = 0
@@ -115,7 +116,7 @@ class Operator:
         if node.alive:
             self._count += 1
             key = f"k{self._rng.randrange(self._clients.load.keys)}"
-            self._asked[self._count] = (key, self._simulation.now)
+            self._asked[self._count] = (key, self._simulation.now, self._clients.place())
             self._simulation.tell(node, partial(_reading, context=self._count))
         if self._open:
             self._later(self._read, 4.0)
@@ -136,11 +137,11 @@ class Operator:
             self._due[node.place] = [one for one in due if one[0] > applied]
 
     def _answered(self, context: int, store: KeyValueStore) -> None:
-        key, called_s = self._asked.pop(context)
+        key, called_s, called = self._asked.pop(context)
         reader = READERS + context
-        self.reads.append(
-            Operation(reader, (reader, 1, "get", key), called_s, self._simulation.now, store.store.get(key))
-        )
+        command = (reader, 1, "get", key)
+        now, returned = self._simulation.now, self._clients.place()
+        self.reads.append(Operation(reader, command, called_s, now, store.store.get(key), called, returned))
 
     # --- Orders -------------------------------------------------------------------------------------------------
 
