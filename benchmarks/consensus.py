@@ -168,7 +168,8 @@ def plots_of(cells: Sequence[Cell]) -> list[Plot]:
     plots = [
         Plot(
             "Throughput against latency",
-            "Each point is one load; down and to the right is better. Virtual time.",
+            f"{cells[0].trial.replicas} replicas. Each point is one load (clients, batch); down and to the right is "
+            f"better. Virtual time.",
             "commands decided a second",
             "median latency, ms",
             latency,
@@ -176,7 +177,8 @@ def plots_of(cells: Sequence[Cell]) -> list[Plot]:
         ),
         Plot(
             "Messages for one decision",
-            "Measured points on the formulas of the papers (dotted).",
+            "Measured points, with the formulas of the papers beneath them (dotted). What is sent when idle, such as "
+            "heartbeats, counts too.",
             "replicas",
             "messages",
             cost,
@@ -294,6 +296,9 @@ def consensus(
     clients: Annotated[
         str, typer.Option(metavar="C[,C...]", help="Clients, each with one proposal under way.")
     ] = "1,16",
+    block: Annotated[
+        int, typer.Option(min=1, help="Most commands in a block, where there are blocks.")
+    ] = 1000,
     payload: Annotated[int, typer.Option(min=0, help="Bytes of a command.")] = 64,
     driver: Annotated[Literal["sim", "ray", "both"], typer.Option(help="Where.")] = "both",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each cell of the comparison.")] = 5,
@@ -327,7 +332,7 @@ def consensus(
     trials = [
         Trial(
             name, replicas, fault, liars, latency, bandwidth,
-            batch=size, clients=count, payload_bytes=payload, seconds=seconds, signatures=signatures,
+            batch=size, block=block, clients=count, payload_bytes=payload, seconds=seconds, signatures=signatures,
         )
         for fault, name, replicas, size, count in itertools.product(
             faults.split("/"), chosen, _numbers(n, "n"), _numbers(batch, "batch"), _numbers(clients, "clients")
@@ -336,10 +341,12 @@ def consensus(
     nothing = Outcome("", {})
     simulated = nothing if driver == "ray" else _simulated(trials, seeds, commands, repeats, report)
     on_ray = nothing if driver == "sim" else _on_ray(chosen, max(seconds, 2.0), repeats)
-    notes = [*simulated.notes, *on_ray.notes]
-    rows = [*simulated.rows, *on_ray.rows]
-    figures = {**simulated.figures, **on_ray.figures}
-    tell(Outcome("consensus", figures, notes, simulated.tables, rows), as_json=as_json)
+    tell(_together(simulated, on_ray), as_json=as_json)
+
+
+def _together(simulated: Outcome, on_ray: Outcome) -> Outcome:
+    notes, rows = [*simulated.notes, *on_ray.notes], [*simulated.rows, *on_ray.rows]
+    return Outcome("consensus", {**simulated.figures, **on_ray.figures}, notes, simulated.tables, rows)
 
 
 def _chosen(protocol: str) -> list[str]:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 _MARKERS = "osD^vPX*"
 _DASHES = ("-", "--", ":", "-.")
@@ -26,7 +28,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
 }
 _CSS = """
-:root{color-scheme:light}body{margin:0 auto;max-width:60rem;padding:2.5rem 1.25rem;font:16px/1.5 system-ui,sans-serif;
+:root{color-scheme:light}body{margin:0 auto;max-width:76rem;padding:2.5rem 1.25rem;font:16px/1.5 system-ui,sans-serif;
 color:#171a1f;background:#fff}h1{font-size:1.9rem;margin:0 0 .4rem}p{max-width:44rem}figure{margin:2rem 0}
 figcaption{color:#59616c;max-width:44rem}figure svg{max-width:100%;height:auto}.scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}td,th{padding:.3rem .6rem;
@@ -58,10 +60,14 @@ class Plot:
     scale: Literal["linear", "log", "semilog"] = "linear"
     """`log`: both axes; `semilog`: the y axis."""
 
+    def _values(self, coordinate: int) -> list[float]:
+        values = [point[coordinate] for curve in self.curves for point in curve.points]
+        return [value for value in values if math.isfinite(value) and value > 0]
+
     def svg(self) -> str:
         """The drawing."""
         with mpl.rc_context(_STYLE):
-            figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+            figure = Figure(figsize=(9.0, 4.2), layout="constrained")
             FigureCanvasSVG(figure)
             axes = figure.add_subplot()
             for index, curve in enumerate(self.curves):
@@ -89,17 +95,29 @@ class Plot:
                     )
             if self.scale == "log":
                 axes.set_xscale("log")
+                _plain_ticks(axes.xaxis, self._values(0))
             if self.scale != "linear":
                 axes.set_yscale("log")
+                _plain_ticks(axes.yaxis, self._values(1))
             axes.set_xlabel(self.x_label)
             axes.set_ylabel(self.y_label)
             axes.grid(alpha=0.25)
             if len(self.curves) > 1:
-                axes.legend(frameon=False, fontsize=8, ncols=2)
+                axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
             text = StringIO()
             figure.savefig(text, format="svg", metadata={"Date": None})
         svg = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
         return svg[svg.index("<svg") :]
+
+
+def _plain_ticks(axis: Axis, values: Sequence[float]) -> None:
+    """Numbers as people write them; between powers of ten too, where the values span less than two of them."""
+    if not values:
+        return
+    wide = max(values) >= 100 * min(values)
+    axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:,.12g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def write_page(

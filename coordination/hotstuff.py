@@ -63,7 +63,7 @@ def make(setting: Setting) -> ChainReplica:
 
 HOTSTUFF = ProtocolKind(
     name="hotstuff",
-    title="HotStuff, chained",
+    title="HotStuff",
     make=make,
     faults="byzantine",
     replicas=lambda f: 3 * f + 1,

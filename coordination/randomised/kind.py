@@ -46,7 +46,7 @@ def make_coin_agreement(setting: Setting) -> Randomised:
 
 BEN_OR = ProtocolKind(
     name="ben-or",
-    title="Ben-Or against crashes: private coins; one bit a slot says whether its candidate's batch counts",
+    title="Ben-Or",
     make=make_ben_or,
     faults="crash",
     replicas=lambda f: 2 * f + 1,
@@ -61,7 +61,7 @@ BEN_OR = ProtocolKind(
 
 BEN_OR_BYZANTINE = ProtocolKind(
     name="ben-or-byzantine",
-    title="Ben-Or against liars: private coins; one bit a slot says whether its candidate's batch counts",
+    title="Ben-Or against liars",
     make=make_ben_or_byzantine,
     faults="byzantine",
     replicas=lambda f: 5 * f + 1,
@@ -76,7 +76,7 @@ BEN_OR_BYZANTINE = ProtocolKind(
 
 COIN_AGREEMENT = ProtocolKind(
     name="coin-agreement",
-    title="Common coin (mended MMR): one bit a slot says whether its candidate's batch counts",
+    title="Common coin",
     make=make_coin_agreement,
     faults="byzantine",
     replicas=lambda f: 3 * f + 1,

@@ -48,7 +48,9 @@ class Trial:
     loss: float = 0.0
     disk_s: float = 0.0
     batch: int = 1
-    """Commands in one proposal of a client, and at most in one block."""
+    """Commands in one proposal of a client."""
+    block: int = 1000
+    """Most commands in one block of the protocols that have blocks."""
     clients: int = 1
     payload_bytes: int = 64
     seconds: float = 1.0
@@ -65,9 +67,9 @@ class Trial:
     def world(self) -> World:
         """The simulation's world. Raises `ConfigurationError` for what does not fit together."""
         kind = protocol_named(self.protocol)
-        if not self.seconds > 0 or self.clients < 1 or self.batch < 1:
+        if not self.seconds > 0 or min(self.clients, self.batch, self.block) < 1:
             raise ConfigurationError(
-                "trial: seconds must be above 0, clients and batch 1 or more. Give larger numbers."
+                "trial: seconds must be above 0; clients, batch and block 1 or more. Give larger numbers."
             )
         if self.signatures not in ("token", "token-vector", "ed25519"):
             raise ConfigurationError(
@@ -92,7 +94,7 @@ class Trial:
             NetworkSettings(latency, bandwidth, loss=self.loss),
             disk_s=self.disk_s,
             delay_s=delay_s,
-            batch=max(self.batch, 1),
+            batch=max(self.batch, self.block),
             options=self.options,
             liars=liars,
             valid=are_commands,

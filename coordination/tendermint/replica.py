@@ -338,7 +338,7 @@ class Tendermint(Protocol):
 
 TENDERMINT = ProtocolKind(
     name="tendermint",
-    title="Tendermint: proposers in turn, two rounds of votes, locks",
+    title="Tendermint",
     make=Tendermint,
     faults="byzantine",
     replicas=lambda f: 3 * f + 1,

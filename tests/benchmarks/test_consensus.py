@@ -64,7 +64,7 @@ def test_the_command_ends_with_one_line_of_json_and_writes_a_page(tmp_path: Path
     assert found["figures"]["raft_sim_commits_per_second"] > 0
     text = page.read_text()
     assert text.count("<svg") == 2
-    assert "HotStuff, chained" in text
+    assert "HotStuff" in text
     assert "http://" not in text.replace("http://www.w3.org", "")
 
 
