@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test check format clean
+.PHONY: help install run test check soak format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,13 +26,16 @@ run: $(CORE) ## survey the Python standard library with a swarm; prints where th
 	$(BIN)/rayswarm run experiments/library_survey.yaml
 
 test: $(DEV) ## run the whole test suite
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: $(DEV) ## lint, format, types and floors: all that is checked beside the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+soak: $(DEV) ## an hour or so of kills, corrections and calls against the memory
+	$(BIN)/python -m tests.memory.soak
 
 format: $(DEV) ## sort imports and format the code
 	$(BIN)/ruff check --fix-only .

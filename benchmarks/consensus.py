@@ -341,10 +341,12 @@ def consensus(
     nothing = Outcome("", {})
     simulated = nothing if driver == "ray" else _simulated(trials, seeds, commands, repeats, report)
     on_ray = nothing if driver == "sim" else _on_ray(chosen, max(seconds, 2.0), repeats)
-    notes = [*simulated.notes, *on_ray.notes]
-    rows = [*simulated.rows, *on_ray.rows]
-    figures = {**simulated.figures, **on_ray.figures}
-    tell(Outcome("consensus", figures, notes, simulated.tables, rows), as_json=as_json)
+    tell(_together(simulated, on_ray), as_json=as_json)
+
+
+def _together(simulated: Outcome, on_ray: Outcome) -> Outcome:
+    notes, rows = [*simulated.notes, *on_ray.notes], [*simulated.rows, *on_ray.rows]
+    return Outcome("consensus", {**simulated.figures, **on_ray.figures}, notes, simulated.tables, rows)
 
 
 def _chosen(protocol: str) -> list[str]:

@@ -18,6 +18,7 @@ from actors.topology import topology_from
 from cluster.class_path import missing_parameters, resolve, resolve_agent, told
 from cluster.experiment import Experiment, RoleSection, substituted
 from cluster.located_yaml import nearest
+from cluster.run_memory import closed_seats
 
 
 def completed(experiment: Experiment) -> Experiment:
@@ -82,6 +83,7 @@ def plan_of(experiment: Experiment, *, run_id: str, journal: Path | None) -> Pla
         on_error=swarm.on_error,
         budget_messages=experiment.budget.messages,
         traffic_sample=swarm.traffic_sample,
+        seats=closed_seats(experiment),
     )
     plan.check()
     for item in experiment.send:

@@ -1,4 +1,4 @@
-"""The command line: `rayswarm run | list | show | compare | export | replay | fork | check | bench`.
+"""The command line: `rayswarm run | list | show | compare | export | replay | fork | recall | memory | check | bench`.
 
 Rules:
 * A user's mistake is told in one sentence and never as a traceback. Exit codes: 0 done; 1 the run failed; 2 the
@@ -18,12 +18,13 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from actors.errors import ConfigurationError, SwarmError
-from cluster import check_cli, raft_cli
+from cluster import check_cli, memory_cli, raft_cli
 from cluster.compare import compare_runs
 from cluster.display import LiveDisplay, run_view, runs_view, summary_view
 from cluster.experiment import load_experiment
 from cluster.export import export_run
 from cluster.located_yaml import nearest
+from cluster.recall_cli import recall
 from cluster.replay_cli import fork, replay
 from cluster.results import State, find_run, runs_in
 from cluster.runner import Request, run_experiment, summary_of
@@ -202,6 +203,8 @@ app.command()(replay)
 app.command()(fork)
 app.command()(simulate)
 app.add_typer(check_cli.app, name="check")
+app.add_typer(memory_cli.app, name="memory")
+app.command()(recall)
 app.add_typer(raft_cli.app, name="raft")
 
 

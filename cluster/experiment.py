@@ -180,6 +180,26 @@ class SendSection(_Section):
     content: Any = None
 
 
+class MemorySection(_Section):
+    """A memory that the swarm's agents share; see `cluster.run_memory`."""
+
+    tenant: Annotated[str, Field(min_length=1, max_length=200)] = "rayswarm"
+    """Whose memory it is: the first level of every scope."""
+    embedder: str | None = None
+    """`module:name` of a function that makes an `Embedder`; else the built-in one, which needs no model."""
+
+    @field_validator("embedder")
+    @classmethod
+    def _embedder_exists(cls, path: str | None) -> str | None:
+        if path is not None:
+            with as_problem():
+                if not callable(resolve(path)):
+                    raise ConfigurationError(
+                        f"{path} cannot be called. Name a function that makes an embedder"
+                    )
+        return path
+
+
 class Experiment(_Section):
     """All that fixes a run."""
 
@@ -195,6 +215,8 @@ class Experiment(_Section):
     """How tasks are shared out, for `setup` to pass on: the name of a mechanism."""
     consensus: dict[str, Any] = {}
     """How agents agree, for `setup` to pass on."""
+    memory: MemorySection | None = None
+    """`true` for one with its defaults."""
     swarm: SwarmSection
     faults: list[dict[str, Any]] = []
     stop: StopSection = StopSection()
@@ -215,6 +237,11 @@ class Experiment(_Section):
                 if not callable(resolve(path)):
                     raise ConfigurationError(f"{path} cannot be called. Name a function of an Experiment")
         return path
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _memory_may_be_a_switch(cls, memory: Any) -> Any:
+        return {True: {}, False: None}[memory] if isinstance(memory, bool) else memory
 
     @field_validator("faults")
     @classmethod

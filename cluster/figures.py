@@ -35,6 +35,9 @@ SERIES = 8
 NODES = 300
 EDGES = 3_000
 POINTS = 400
+NAMED = 24
+"""Entities of a knowledge graph whose names are written."""
+NAME_CHARACTERS = 24
 
 _WIDTH_IN, _HEIGHT_IN = 4.2, 2.6
 _INK, _FAINT, _PAPER = "#010203", "#010204", "#010205"
@@ -190,6 +193,39 @@ def topology_figure(
     return Drawing(svg, nodes, total_edges, shown, len(drawn), layout)
 
 
+def knowledge_figure(edges: Sequence[tuple[str, str, str]], facts: int) -> str:
+    """Draws facts as a graph of entities, the best connected ones larger and with their names; as SVG.
+
+    `edges` are (subject, relation, object), at most `EDGES` of at most `NODES` entities; `facts` is how many there are.
+    """
+    graph = nx.Graph()
+    graph.add_edges_from((subject, target) for subject, _, target in edges)
+    _, places = _layout(graph, "facts")
+    degree = dict(graph.degree)
+    most = max(degree.values(), default=1)
+    path = "".join(
+        f"M{_at(places[a])}L{_at(places[b])}" for a, b in sorted(map(sorted, graph.edges)) if a != b
+    )
+    dots = "".join(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.5 + 6 * math.sqrt(degree[node] / most):.1f}">'
+        f"<title>{_text(node)}: {degree[node]}</title></circle>"
+        for node, (x, y) in sorted(places.items())
+    )
+    named = sorted(places, key=lambda node: (-degree[node], node))[:NAMED]
+    names = "".join(
+        f'<text x="{places[node][0]:.1f}" y="{places[node][1] - 8:.1f}">{_text(_short(node))}</text>'
+        for node in sorted(named)
+    )
+    text = _text(f"The knowledge graph: {len(places)} entities of {facts} facts, spring layout")
+    return (
+        f'<svg class="figure topology" role="img" aria-label="{text}" viewBox="-10 -10 420 420">'
+        f'<path d="{path}" style="fill:none;stroke:var(--edge);stroke-width:0.5"/>'
+        f'<g style="fill:var(--series-0);stroke:var(--paper);stroke-width:0.5">{dots}</g>'
+        f'<g style="fill:var(--ink);font-size:9px;text-anchor:middle;paint-order:stroke;stroke:var(--paper);'
+        f'stroke-width:2px">{names}</g></svg>'
+    )
+
+
 def role_of(address: str) -> str:
     """The role in an address: `bidder/17` gives `bidder`."""
     return address.split("/", 1)[0]
@@ -197,6 +233,10 @@ def role_of(address: str) -> str:
 
 def _text(text: str) -> str:
     return escape(visible_text(text), {'"': "&quot;"})
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_CHARACTERS else name[: NAME_CHARACTERS - 1] + "\u2026"
 
 
 def _at(place: tuple[float, float]) -> str:

@@ -50,6 +50,11 @@ def fork_run(request: ForkRequest, observer: Observer) -> Summary:
     new = Experiment.of(document.value, "the fork's configuration")
     if new.swarm.schedule != old.swarm.schedule or new.swarm.roles.keys() != old.swarm.roles.keys():
         raise ConfigurationError("a fork keeps the schedule and the roles of its run: leave them as they are")
+    if new.memory is not None:
+        raise ConfigurationError(
+            "a fork cannot take a memory back to the message: run it anew with these settings, or fork it without one "
+            "(--set memory=false) if the agents can do without"
+        )
     what = canonical_json([request.trial, request.at, list(request.settings)])
     name = f"{request.run.path.name}-fork-{sha256(what.encode()).hexdigest()[:6]}"
     folder = RunFolder(request.run.path.with_name(name))

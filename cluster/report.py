@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from cluster.figures import SERIES, Drawing, role_of, topology_figure
 from cluster.findings import FIGURES, Arm, arms_of, figures_of, finals_of, scalar_results_of
+from cluster.knowledge import knowledge_of
 from cluster.number import bytes_text, number_text, seconds_text
 from cluster.record import Json, Record, flat, listed, mapping, number, read_record
 from cluster.section import (
@@ -116,6 +117,7 @@ def _context(record: Record) -> dict[str, Any]:
     roles: dict[str, int] = {}
     topologies = _topologies(record, roles)
     failures = _failures(record)
+    knowledge = knowledge_of(record.path)
     return {
         "title": heading(str(record.manifest.get("experiment") or record.path.parent.name)),
         "run": str(record.manifest.get("run") or record.path.name),
@@ -143,6 +145,7 @@ def _context(record: Record) -> dict[str, Any]:
         "failed": sum(len(listed(trial.get("failures"))) for trial in record.trials),
         "topologies": [(one, what, Markup(one.svg)) for one, what in topologies],  # noqa: S704 - see above
         "roles": list(roles.items()),
+        "knowledge": knowledge and (Markup(knowledge.svg), knowledge.caption),  # noqa: S704 - see above
         "cost": _cost(record),
         "recoveries": _recoveries(record),
         "configuration": _yaml(record.manifest.get("configuration")),

@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from actors.errors import ConfigurationError
-from coordination.catalogue import CATALOGUE, Entry, entry_named
 from coordination.checker import SafetyViolation
-from coordination.simulation.campaign import EVENTS, CaseResult, LivenessFailure, campaign
+from coordination.simulation.campaign import EVENTS, CaseResult, LivenessFailure, search
+from coordination.simulation.search import SEARCHED, Searched, searched_named
 
 
 def simulate(
     *,
     protocol: Annotated[
-        str, typer.Option(metavar="P[,P...]", help=f"Which: {', '.join(CATALOGUE)}, or `all`.")
+        str, typer.Option(metavar="P[,P...]", help=f"Which: {', '.join(SEARCHED)}, or `all`.")
     ] = "all",
     minutes: Annotated[
         float | None, typer.Option(min=0.0, help="How long, shared by the protocols; without --seeds: 1.")
@@ -35,18 +35,21 @@ def simulate(
 ) -> None:
     """Search for a seed that breaks a protocol: loss, disorder, partitions, crashes, liars and skewed clocks at once.
 
-    Every event is checked against the protocol's properties; then everything heals, and decisions must come again.
+    Every event is checked against the protocol's properties; then everything heals, and decisions must come again, or
+    rumours reach all, the dead be found, averages meet, leaders be known. Faults are those that a protocol withstands.
 
     Examples:
 
         rayswarm simulate --protocol raft --minutes 10
 
-        rayswarm simulate --protocol pbft,hotstuff --seeds 1000
+        rayswarm simulate --protocol pbft,hotstuff,gossip --seeds 1000
 
         rayswarm simulate --protocol raft --seed 17
     """
     chosen = (
-        list(CATALOGUE.values()) if protocol == "all" else [entry_named(name) for name in protocol.split(",")]
+        list(SEARCHED.values())
+        if protocol == "all"
+        else [searched_named(name) for name in protocol.split(",")]
     )
     if seed is not None and (seeds is not None or minutes is not None or len(chosen) != 1):
         raise ConfigurationError(
@@ -75,7 +78,7 @@ def simulate(
 
 
 def _searched(
-    entry: Entry, console: Console, *, first: int, seeds: int | None, wall_s: float, events: int
+    entry: Searched, console: Console, *, first: int, seeds: int | None, wall_s: float, events: int
 ) -> tuple[list[CaseResult], str | None]:
     """The results of all seeds that held, and what the first that did not says."""
     results: list[CaseResult] = []
@@ -90,13 +93,8 @@ def _searched(
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(entry.kind.title, total=total, state="")
         try:
-            for result in campaign(
-                entry.kind,
-                entry.checkers,
-                range(first, first + (seeds or 2**31)),
-                events=events,
-                wall_s=wall_s,
-            ):
+            seeded = range(first, first + (seeds or 2**31))
+            for result in search(lambda seed: entry.run(seed, events), seeds=seeded, wall_s=wall_s):
                 results.append(result)
                 done = len(results) if seeds is not None else time.monotonic() - began
                 rate = sum(one.events for one in results) / (time.monotonic() - began)
@@ -106,7 +104,7 @@ def _searched(
     return results, None
 
 
-def _row(entry: Entry, results: list[CaseResult], *, failed: bool) -> dict[str, object]:
+def _row(entry: Searched, results: list[CaseResult], *, failed: bool) -> dict[str, object]:
     recoveries = sorted(result.recovery_delays for result in results)
     wall_s = sum(result.wall_s for result in results)
     return {
@@ -115,16 +113,24 @@ def _row(entry: Entry, results: list[CaseResult], *, failed: bool) -> dict[str, 
         "seeds": len(results),
         "events": sum(result.events for result in results),
         "commands": sum(result.commands for result in results),
+        "commands_are": entry.unit,
         "faults": sum(result.faults for result in results),
         "events_per_second": sum(result.events for result in results) / wall_s if wall_s else 0.0,
         "recovery_delays_median": recoveries[len(recoveries) // 2] if recoveries else None,
         "recovery_delays_most": recoveries[-1] if recoveries else None,
+        "histories": sum(result.operations > 0 for result in results),
+        "histories_undecided": sum(result.undecided for result in results),
+        "operations_judged": sum(result.operations for result in results),
     }
 
 
-def _sentence(entry: Entry, row: dict[str, object]) -> str:
+def _sentence(entry: Searched, row: dict[str, object]) -> str:
     verdict = "held" if row["held"] else "BROKE"
-    return (
+    text = (
         f"{entry.kind.title}: {verdict}. {row['seeds']:,} seeds, {row['events']:,} events checked, "
-        f"{row['faults']:,} faults, {row['commands']:,} commands decided."
+        f"{row['faults']:,} faults, {row['commands']:,} {entry.unit}"
     )
+    if row["histories"]:
+        text += f"; {row['histories']:,} histories of {row['operations_judged']:,} operations judged, "
+        text += f"{row['histories_undecided']:,} undecided"
+    return f"{text}."

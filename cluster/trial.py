@@ -21,6 +21,7 @@ from actors.run import Progress, RunResult
 from actors.swarm import Swarm
 from cluster.experiment import Experiment, MeasureSection, substituted
 from cluster.results import State, TrialFolder, now, write_json
+from cluster.run_memory import with_memory
 from cluster.sweep import Trial
 from cluster.tables import arm_key, write_messages, write_metrics
 
@@ -111,12 +112,13 @@ async def run_trial(
         if observer is not None:
             observer.progressed(latest)
 
-    swarm = Swarm.on_ray(plan, address) if experiment.on == "ray" else Swarm.local(plan)
-    async with swarm:
-        if observer is not None:
-            observer.swarm_began(swarm)
-        result = await _run(swarm, ending, progressed)
-        dashboard = swarm.dashboard
+    async with with_memory(experiment, plan, folder.path, address) as seated:
+        swarm = Swarm.on_ray(seated, address) if experiment.on == "ray" else Swarm.local(seated)
+        async with swarm:
+            if observer is not None:
+                observer.swarm_began(swarm)
+            result = await _run(swarm, ending, progressed)
+            dashboard = swarm.dashboard
     value = {
         **_identity(trial),
         **_outcome(result, experiment.measures),

@@ -20,6 +20,7 @@ lambda2 is the second greatest absolute eigenvalue of the matrix of weights.
 """
 
 import math
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ from coordination.protocol import (
 
 _LONGEST_FRACTION = 100_000
 """Characters of a fraction in a message."""
+_FRACTION = re.compile(r"-?[0-9a-f]+/0*[1-9a-f][0-9a-f]*")
 
 
 class Share(Wire, frozen=True, gc=False):
@@ -54,7 +56,8 @@ class Share(Wire, frozen=True, gc=False):
 
 
 class Half(Wire, frozen=True, gc=False):
-    """Half of a sum and of a weight; texts such as `3/4` if they are exact."""
+    """Half of a sum and of a weight; if they are exact, texts such as `3/1a`, in hexadecimal: decimal digits are dear,
+    and Python refuses to read or write more than 4,300 of them."""
 
     sum: float | str
     weight: float | str
@@ -129,7 +132,7 @@ class PushSumOptions:
     """A round, in `Setting.delay_s`."""
     rounds: int = 100
     exact: bool = False
-    """Whether to count in fractions; they grow by a digit or so a round."""
+    """Whether to count in fractions; they grow by a bit or two a round."""
 
 
 class PushSum(Protocol):
@@ -167,9 +170,12 @@ class PushSum(Protocol):
         elif isinstance(event, Tick) and event.now >= self._next_at:
             self._halve(event.now, effects)
         elif isinstance(event, Receive) and event.source in self._others and isinstance(event.message, Half):
-            share = _number(event.message.sum), _number(event.message.weight)
-            if share[0] is not None and share[1] is not None and share[1] > 0:
-                self.sum, self.weight = self.sum + share[0], self.weight + share[1]
+            added, weight = number_from(event.message.sum), number_from(event.message.weight)
+            own = (
+                Fraction if self._options.exact else float
+            )  # a mixture is no longer exact, or too great for a float
+            if isinstance(added, own) and isinstance(weight, own) and weight > 0:
+                self.sum, self.weight = self.sum + added, self.weight + weight
         effects.wake_at = self._next_at
         return effects
 
@@ -184,19 +190,17 @@ class PushSum(Protocol):
 
 def _plain(number: Fraction | float) -> float | str:
     """The number as it travels."""
-    return str(number) if isinstance(number, Fraction) else number
+    return f"{number.numerator:x}/{number.denominator:x}" if isinstance(number, Fraction) else number
 
 
-def _number(data: Any) -> Fraction | float | None:
+def number_from(data: Any) -> Fraction | float | None:
     """The number in a message; None if there is none."""
     if isinstance(data, float):
         return data if math.isfinite(data) else None
-    if not isinstance(data, str) or len(data) > _LONGEST_FRACTION:
+    if not isinstance(data, str) or len(data) > _LONGEST_FRACTION or not _FRACTION.fullmatch(data):
         return None
-    try:
-        return Fraction(data)
-    except (ValueError, ZeroDivisionError):
-        return None
+    numerator, _, denominator = data.partition("/")
+    return Fraction(int(numerator, 16), int(denominator, 16))
 
 
 def _none_may_fail(f: int) -> int:

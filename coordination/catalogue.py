@@ -34,10 +34,7 @@ class Entry:
 
 
 def _byzantine(kind: ProtocolKind) -> Entry:
-    return Entry(
-        kind,
-        lambda world: (ByzantineChecker(kind, world.members(), {*world.liars, *world.twins}),),
-    )
+    return Entry(kind, lambda world: (ByzantineChecker.of(world),))
 
 
 CATALOGUE: Mapping[str, Entry] = {

@@ -1,9 +1,8 @@
 """The history that clients of a replicated key-value store saw, for the checker of linearizability.
 
 Rules:
-* Times are the run's: one clock sees all clients, so the order of calls and returns is that of real time. At one time
-  calls stand before returns, so that they are concurrent; but a client that returned and calls at one time calls
-  behind all returns of that time. As a decision takes time, none of them can be decided after what it then proposes.
+* Calls and returns stand in the order in which the run carried them out. It is one thread, so that order is real also
+  for what happens at one time, where a decision that takes none is called and returned.
 * A command that never was answered may have taken effect at any later time, also after its client gave up.
 * The store's None, nothing under a key, is the checker's empty text.
 """
@@ -22,18 +21,15 @@ def history_of(operations: Iterable[Operation], source: str = "simulation") -> H
 
     Raises `ConfigurationError` if a client has two under way at once, or a command is none of the store's.
     """
-    recorded = list(operations)
-    returns = {(operation.client, operation.returned_s) for operation in recorded}
-    events: list[tuple[float, int, int, Operation]] = []
-    for number, operation in enumerate(recorded):
-        phase = 2 if (operation.client, operation.called_s) in returns else 0
-        events.append((operation.called_s, phase, number, operation))
+    events: list[tuple[int, bool, Operation]] = []
+    for operation in operations:
+        events.append((operation.called, True, operation))
         if operation.returned_s != math.inf:
-            events.append((operation.returned_s, 1, number, operation))
+            events.append((operation.returned, False, operation))
     recorder = HistoryRecorder(source)
-    for _time, phase, _number, operation in sorted(events, key=lambda event: event[:3]):
+    for _place, calls, operation in sorted(events, key=lambda event: event[0]):
         _client, _serial, name, key, *arguments = operation.command
-        if phase != 1:
+        if calls:
             recorder.call(operation.client, name, _argument(name, arguments), key=key)
         elif name == "get":
             recorder.ok(operation.client, operation.result or "")

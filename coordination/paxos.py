@@ -59,6 +59,7 @@ from coordination.protocol import (
     Restore,
     Setting,
     Tick,
+    Upkeep,
     options_from,
 )
 from coordination.quorum import Flexible, flexible
@@ -484,4 +485,5 @@ MULTI_PAXOS = ProtocolKind(
     replicas=lambda f: 2 * f + 1,
     source="Lamport 1998, 2001; Howard, Malkhi, Spiegelman 2016",
     costs=COSTS,
+    upkeep=Upkeep(reads=True, options=lambda rng, _members, _steady: {"thrifty": rng.random() < 0.5}),
 )

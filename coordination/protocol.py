@@ -254,6 +254,25 @@ class Costs:
     """The formulas as people write them."""
 
 
+def no_options(rng: Random, members: tuple[int, ...], steady: bool) -> Mapping[str, Any]:
+    """The settings of a protocol that has none worth varying."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """What those in charge of a running protocol may do to it, for searches that are to leave nothing out."""
+
+    reads: bool = False
+    """Whether it answers `Read`."""
+    options: Callable[[Random, tuple[int, ...], bool], Mapping[str, Any]] = no_options
+    """Draws settings for these members; the last argument says whether all clocks run at one rate and never jump."""
+    order: Callable[[Random, tuple[int, ...]], Callable[[float], Event]] | None = None
+    """Draws an order to a replica among these members; what it gives takes the time."""
+    mend: Callable[[Protocol, tuple[int, ...]], Callable[[float], Event] | None] | None = None
+    """What to tell this replica, which leads, so that all these members take part again; None: nothing now."""
+
+
 @dataclass(frozen=True)
 class ProtocolKind:
     """A protocol as the laboratory lists it."""
@@ -274,6 +293,7 @@ class ProtocolKind:
     """When everything has healed and at most f are faulty, a command is decided within so many times `delay_s`."""
     reader: Callable[[], Reader] | None = None
     """Of a Byzantine protocol: what its messages testify, for the checker (`coordination.byzantine_checker`)."""
+    upkeep: Upkeep = Upkeep()
 
     def withstands(self, n: int) -> int:
         """The most faulty replicas that n can have."""

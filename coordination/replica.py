@@ -22,17 +22,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from threading import Lock
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
 from actors.agent import Agent
 from actors.context import Context
 from actors.errors import ConfigurationError
-from actors.journal import JournalWriter, read_journal
 from actors.message import Message, Part
 from coordination.catalogue import protocol_named
+from coordination.event_record import Disk, event_from, kept_form, records_from
 from coordination.protocol import (
     NEVER,
     Codec,
@@ -62,44 +61,13 @@ _pack = msgspec.msgpack.Encoder(order="deterministic").encode
 _unpack = msgspec.msgpack.Decoder().decode
 
 
-class _Disk:
-    """The records of one replica in a journal of their own.
-
-    A directory has one writer in a process, whoever uses it: a replica that lost its state and starts again in the same
-    process takes it over, and what its earlier self had still wanted to write is not written any more.
-    """
-
-    _writers: ClassVar[dict[Path, tuple["_Disk", JournalWriter]]] = {}
-    _lock: ClassVar[Lock] = Lock()
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    def read(self) -> list[bytes]:
-        """All batches of records that are durable."""
-        with self._lock:
-            _, writer = self._writers.get(self.directory, (None, None))
-            if writer is None:
-                self.directory.mkdir(parents=True, exist_ok=True)
-                writer = JournalWriter(self.directory, sync="disk")
-            self._writers[self.directory] = (self, writer)
-            return [payload for _, payload in read_journal(self.directory)]
-
-    def write(self, batch: bytes) -> None:
-        """Makes a batch durable."""
-        with self._lock:
-            owner, writer = self._writers[self.directory]
-            if owner is self:
-                writer.append(batch)
-
-
 @dataclass
 class _Core:
     """What is made anew from a replica's state."""
 
     protocol: Protocol
     codec: Codec
-    disk: _Disk | None
+    disk: Disk | None
     durable_token: int = 0
 
 
@@ -219,7 +187,7 @@ class Replica(Agent):
         records: list[Any] = []
         if self.core.disk is not None:
             batches: list[bytes] = await context.effect(self.core.disk.read)
-            records = _records_of(batches, self.core.codec)
+            records = records_from(batches, self.core.codec)
         await self._carry_out([Restore(context.now, tuple(records))], context)
 
     def _made(self) -> _Core:
@@ -247,7 +215,7 @@ class Replica(Agent):
             if lie is None
             else liar_named(lie, self.delay)(make, Random(f"{self.seed}/liar"), frozenset())
         )
-        disk = None if self.directory is None else _Disk(Path(self.directory) / f"{self.role}-{self.id - 1}")
+        disk = None if self.directory is None else Disk(Path(self.directory) / f"{self.role}-{self.id - 1}")
         return _Core(protocol, Codec(type(honest)), disk)
 
     def _scheme(self, members: Sequence[int]) -> Scheme:
@@ -259,7 +227,7 @@ class Replica(Agent):
         if not hasattr(self, "core"):  # after a recovery: the same events lead to the same state
             self.core = self._made()
             for kept in self.events:
-                event = _event_of(kept, self.core.codec)
+                event = event_from(kept, self.core.codec)
                 self.core.protocol.handle(event)
                 if isinstance(event, Persisted):
                     self.core.durable_token = event.token
@@ -373,7 +341,7 @@ class Replica(Agent):
             wake_at = NEVER
             for event in events:
                 if self.keep_events:
-                    self.events.append(_kept(event, core.codec))
+                    self.events.append(kept_form(event, core.codec))
                 effects = core.protocol.handle(event)
                 for send in effects.sends:
                     if send[2] > core.durable_token:
@@ -434,50 +402,6 @@ class Replica(Agent):
         self.timer = context.after(max(wake_at - context.now, 1e-6), _TICK)
 
 
-def _kept(event: Event, codec: Codec) -> tuple[Any, ...]:
-    """An event as plain data: messages and records as their bytes."""
-    match event:
-        case Receive():
-            return ("receive", event.now, event.source, codec.encode(event.message))
-        case Restore():
-            return ("restore", event.now, [codec.encode(record) for record in event.records])
-        case Propose():
-            return ("propose", event.now, event.commands)
-        case Persisted():
-            return ("persisted", event.now, event.token)
-        case Compact():
-            return ("compact", event.now, event.slot, event.state)
-    return ("tick", event.now)
-
-
-def _event_of(kept: tuple[Any, ...], codec: Codec) -> Event:
-    """The event that `_kept` kept."""
-    what, now, *rest = kept
-    match what:
-        case "receive":
-            return Receive(now, rest[0], codec.decode(rest[1]))
-        case "restore":
-            return Restore(now, tuple(codec.decode(record) for record in rest[0]))
-        case "propose":
-            return Propose(now, rest[0])
-        case "persisted":
-            return Persisted(now, rest[0])
-        case "compact":
-            return Compact(now, rest[0], rest[1])
-    return Tick(now)
-
-
 def _unpack_sessions(state: bytes) -> tuple[dict[str, dict[int, list[Any]]], Any]:
     sessions, application = _unpack(state)
     return {client: dict(done) for client, done in sessions}, application
-
-
-def _records_of(batches: Sequence[bytes], codec: Codec) -> list[Any]:
-    """The records that stand, in order, from the batches of a disk."""
-    records: list[Any] = []
-    for batch in batches:
-        for checkpoint, encoded in _unpack(batch):
-            if checkpoint:
-                records = []
-            records.extend(codec.decode(one) for one in encoded)
-    return records

@@ -4,15 +4,18 @@ Source: LeBlanc, Zhang, Koutsoukos, Sundaram, "Resilient asymptotic consensus in
 Selected Areas in Communications 31(4), 2013.
 
 Rules:
-* In each round a replica sends its value to its neighbours. Of the values it then has, it leaves out the `f` greatest
-  that are above its own (all, if they are fewer) and the `f` smallest below, and moves to the mean of the rest and its
-  own.
-* With at most f liars among each replica's neighbours (f-local), an honest value never leaves the range of the honest
-  values of the round before, whatever liars say, to each something else if they like. So the honest range never grows,
-  on any graph.
+* In each round a replica sends its value to its neighbours. Of the values that came in the round, the last of each
+  neighbour, it leaves out the `f` greatest that are above its own (all, if they are fewer) and the `f` smallest below,
+  and moves to the mean of the rest and its own.
+* With at most f liars among each replica's neighbours (f-local), an honest value never leaves the range of itself and
+  the honest values that came, whatever liars say, to each something else if they like. So the honest range, values
+  under way included, never grows, on any graph.
 * The honest values meet if the graph is (2f + 1)-robust; if all speak to all, that takes 4f + 1 replicas. On another
   graph two groups may each keep their own value for ever.
-* A round is one period of the replica's clock. Who is silent or late is left out of it: that costs speed, not safety.
+* A round is one period of the replica's own clock, and its number means nothing to others but which value of two is
+  the later one: who stood still, or whose clock runs askew, is heard again as soon as it speaks. (If only values of the
+  same round counted, who fell two rounds behind would never be heard again.) Who is silent is left out of the round:
+  that costs speed, not safety.
 
 | cost | |
 |---|---|
@@ -83,8 +86,8 @@ class WMSR(Protocol):
         self.estimate = checked_values(options.values, setting.members)[setting.id]
         self.round = 0
         """Rounds that are done."""
-        self._heard: dict[int, dict[int, float]] = {}
-        """Of this round and the next."""
+        self._heard: dict[int, Opinion] = {}
+        """What came in this round: the last of each neighbour."""
         self._next_at = NEVER
 
     def handle(self, event: Event) -> Effects:
@@ -93,16 +96,17 @@ class WMSR(Protocol):
         if isinstance(event, Restore):
             self._begin(event.now, effects)
         elif isinstance(event, Tick) and event.now >= self._next_at:
-            self.estimate = trimmed_mean(
-                self.estimate, list(self._heard.pop(self.round, {}).values()), self._f
-            )
+            others = [opinion.value for opinion in self._heard.values()]
+            self.estimate = trimmed_mean(self.estimate, others, self._f)
             self.round += 1
+            self._heard.clear()
             self._begin(event.now, effects)
         elif isinstance(event, Receive) and isinstance(event.message, Opinion):
             opinion = event.message
-            near = event.source in self._near and 0 <= opinion.round - self.round <= 1
-            if near and math.isfinite(opinion.value):
-                self._heard.setdefault(opinion.round, {}).setdefault(event.source, opinion.value)
+            known = self._heard.get(event.source)
+            later = known is None or opinion.round > known.round
+            if later and event.source in self._near and math.isfinite(opinion.value):
+                self._heard[event.source] = opinion
         effects.wake_at = self._next_at
         return effects
 

@@ -308,10 +308,10 @@ class Streamlet(Protocol):
             if epoch == self.epoch + 1:
                 self._early = proposal
             return
-        self.store.compare(proposal)
+        first = self.store.is_first(proposal)
         self._echo(source, proposal)
         self._notarise(block.justify, source)
-        if block.parent in self.tree and self._learn(block):
+        if first and block.parent in self.tree and self._learn(block):
             self._vote(block)
 
     def _vote(self, block: Block) -> None:
@@ -373,6 +373,7 @@ class Streamlet(Protocol):
         longest = self.longest[0]
         if (block.height, block.view) > (longest.height, longest.view):
             self.longest = (block, qc)
+            self.store.tip = qc.digest
         if self.tree.run(qc, 3) is not None:
             middle = self.tree.get(block.parent)
             if middle is not None and self.store.commit(middle, qc):
@@ -430,6 +431,7 @@ class Streamlet(Protocol):
     def _rebase(self, snapshot: Snapshot) -> None:
         if snapshot.block.height > self.longest[0].height or self.longest[0].digest not in self.tree:
             self.longest = (snapshot.block, snapshot.certificate)
+            self.store.tip = snapshot.block.digest
 
 
 def leader_of(epoch: int, members: tuple[int, ...]) -> int:

@@ -13,6 +13,9 @@ Rules:
   their own.
 * Who is declared dead and is not learns it from the ack to its own ping, and comes back under a greater incarnation.
   Now and then one of the dead is pinged, so that two halves of a network find each other again.
+* Who sends a statement against a member to that member itself gets its word by the next message, news or not: the
+  statement may be an old one that the member has long refuted, and whose refutation has spread and is sent no more.
+  Without this rule a member may be held dead by one other for ever, though the two exchange pings and acks.
 
 | cost | of a group of n |
 |---|---|
@@ -144,6 +147,8 @@ class Swim(Protocol):
         """The last statement on a member, and how often it was sent."""
         self._expires_at: dict[int, float] = {}
         """When each suspect is declared dead."""
+        self._accusers: dict[int, None] = {}
+        """Members that said something against this one, and have not had its word since."""
         self._order: list[int] = []
         self._number = 0
         self._target = 0
@@ -231,6 +236,8 @@ class Swim(Protocol):
             return
         for update in message.updates:
             self._hear(update, event.now, effects)
+            if update.member == self.id and update.status != Status.ALIVE:
+                self._accusers[source] = None
         if isinstance(message, Ping):
             ack = Ack(self.id, message.origin, message.number, self._updates(source))
             effects.sends.append((source, ack, self._token))
@@ -276,13 +283,16 @@ class Swim(Protocol):
         self._queue[self.id] = (Update(self.id, Status.ALIVE, number), 0)
 
     def _updates(self, to: int) -> tuple[Update, ...]:
-        """What a message to a member carries: first what is held against it, then what was sent the least."""
+        """What a message to a member carries: what is held against it, an answer to it, what was sent the least."""
         chosen = []
         held = self.held[to]
         if held.status != Status.ALIVE:
             chosen.append(Update(to, held.status, held.incarnation))
+        if to in self._accusers:
+            del self._accusers[to]
+            chosen.append(Update(self.id, Status.ALIVE, self.incarnation))
         waiting = sorted(self._queue.values(), key=lambda each: (each[1], each[0].member))
-        for update, sent in waiting[: self.options.most_updates - len(chosen)]:
+        for update, sent in waiting[: max(0, self.options.most_updates - len(chosen))]:
             chosen.append(update)
             if sent + 1 >= self._most_sent:
                 del self._queue[update.member]

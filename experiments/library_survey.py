@@ -17,8 +17,11 @@ Rules:
   task is announced again, up to `offers` times in all, and has then failed. So is a task that nobody bids for.
 * Only the present holder's report counts. A late or doubled one is counted and ignored: no task ends twice.
 * A module that cannot be read or parsed is a failed task with its reason.
+* Where the experiment has a memory, surveyors leave in it what each module says of itself (`module_notes.py`), for
+  `rayswarm recall`. What is found does not depend on it, nor does the number of cells or crashes show in it.
 """
 
+from collections.abc import Awaitable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +37,7 @@ from actors.errors import ConfigurationError, EffectFailed
 from actors.message import Message, Part
 from actors.task import Artifact, Task, TaskState
 from coordination.auctions.mechanism import named
+from experiments.module_notes import read_and_remember
 from experiments.python_source import EXCLUDED, Listing, SourceFile, Summary, source_files, summary_of
 from experiments.survey_allocation import ALLOCATIONS, DEFAULT, shared_out
 from experiments.survey_log import PERIOD, ROLE, AwardBook, log_settings, replica_role
@@ -95,9 +99,11 @@ class Surveyor(Agent):
         ),
     )
 
-    def __init__(self, root: str = "") -> None:
+    def __init__(self, root: str = "", *, remembers: bool = False) -> None:
         self.root = root
         """The folder of the tree; empty for the standard library."""
+        self.remembers = remembers
+        """Whether what is read goes into the swarm's memory."""
         self.load_bytes = 0
         """The size of all tasks won so far: what the auction keeps even."""
 
@@ -110,7 +116,7 @@ class Surveyor(Agent):
             return
         self.load_bytes += file["bytes"]
         try:
-            summary: Summary = await context.effect(summary_of, self.root, file)
+            summary: Summary = await self._read(file, context)
         except EffectFailed as error:  # what nobody foresaw of a file is a finding too
             summary = Summary(reason=f"the reader failed: {error}")
         if "reason" in summary:
@@ -120,6 +126,12 @@ class Surveyor(Agent):
             "summary", (Part("data", summary),), name=task.id, description=summary["docstring"]
         )
         context.reply({"act": Act.INFORM, "state": TaskState.COMPLETED, "artifact": to_json(artifact)})
+
+    def _read(self, file: SourceFile, context: Context) -> Awaitable[Any]:
+        """Reads a module; reading and remembering are one effect, so a recovery does both again or neither."""
+        if self.remembers:
+            return context.effect(read_and_remember, self.root, file, context.memory)
+        return context.effect(summary_of, self.root, file)
 
 
 class Auctioneer(Agent):
@@ -343,9 +355,12 @@ def _reason_of(task: Task) -> str:
 def roles_for(experiment: "Experiment") -> dict[str, Any]:
     """The setup of the experiment: its input, a path or nothing for the standard library, as the agents' root.
 
-    Raises `ConfigurationError` if there is no Python at the path, or no such allocation.
+    With a memory, surveyors remember what they read. Raises `ConfigurationError` if there is no Python at the path,
+    or no such allocation.
     """
     roles: dict[str, dict[str, Any]] = {"auctioneer": {}, "surveyor": {}}
+    if experiment.memory is not None:
+        roles["surveyor"]["remembers"] = True
     if experiment.allocation is not None:
         roles["auctioneer"]["allocation"] = named(
             experiment.allocation, dict.fromkeys(ALLOCATIONS), "allocation"

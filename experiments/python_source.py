@@ -156,37 +156,42 @@ def _source_file(top: Path, path: Path, package: tuple[str, ...]) -> SourceFile:
 
 def summary_of(root: str, file: SourceFile) -> Summary:
     """Reads and parses a module."""
+    return read_module(root, file)[0]
+
+
+def read_module(root: str, file: SourceFile) -> tuple[Summary, ast.Module | None]:
+    """The summary of a module and its syntax tree; None where the summary holds a reason."""
     path = root_of(root) / os.fsdecode(unquote_to_bytes(file["uri"]))
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return Summary(reason="is not a regular file")
+            return Summary(reason="is not a regular file"), None
         if status.st_size > MAXIMUM_BYTES:
-            return Summary(reason=f"too large: {status.st_size} bytes, {MAXIMUM_BYTES} are parsed")
+            return Summary(reason=f"too large: {status.st_size} bytes, {MAXIMUM_BYTES} are parsed"), None
         source = path.read_bytes()
     except OSError as error:
-        return Summary(reason=f"cannot be read: {error.strerror}")
+        return Summary(reason=f"cannot be read: {error.strerror}"), None
     try:
         text = decode_source(source)
         tree = _parsed(text)
     except UnicodeDecodeError as error:
         culprit = error.object[error.start]
-        return Summary(
-            reason=f"cannot be decoded: byte {culprit:#04x} at {error.start} is not {error.encoding}"
-        )
+        why = f"cannot be decoded: byte {culprit:#04x} at {error.start} is not {error.encoding}"
+        return Summary(reason=why), None
     except SyntaxError as error:
         line = f", line {error.lineno}" if error.lineno else ""
-        return Summary(reason=_readable(f"cannot be parsed: {error.msg}{line}"))
+        return Summary(reason=_readable(f"cannot be parsed: {error.msg}{line}")), None
     except (RecursionError, MemoryError):  # how the parser says that its stack is full
-        return Summary(reason="cannot be parsed: nested too deeply")
+        return Summary(reason="cannot be parsed: nested too deeply"), None
     except (LookupError, ValueError) as error:  # a declared codec that is not one of text, or refuses
-        return Summary(reason=_readable(f"cannot be decoded: {error}"))
-    return Summary(
+        return Summary(reason=_readable(f"cannot be decoded: {error}")), None
+    summary = Summary(
         lines=text.count("\n") + (not text.endswith("\n") and text != ""),
         docstring=_readable((ast.get_docstring(tree) or "").partition("\n")[0]),
         names=[_readable(name) for name in public_names(tree)],
         imports=[[target, *sorted(names)] for target, names in sorted(imports_of(tree, file).items())],
     )
+    return summary, tree
 
 
 def _parsed(text: str) -> ast.Module:

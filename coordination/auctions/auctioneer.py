@@ -7,6 +7,8 @@ Measures: `tasks_open` at each tick; `lot_gap`, `lot_value`, `lot_messages` for 
 the same bids. Results, and measures again, when all tasks have ended: see `findings`; with `gap` over all lots.
 """
 
+from dataclasses import fields
+from math import isfinite
 from typing import Any
 
 from actors.agent import Agent
@@ -70,7 +72,7 @@ class Auctioneer(Agent):
             retry=retry,
             skew=skew,
             check_names=check_names,
-            weights=Weights(**(weights or {})),
+            weights=weights_of(weights or {}),
         )
         self.market: TaskMarket | None = None
         self.timer = 0
@@ -98,7 +100,7 @@ class Auctioneer(Agent):
             said, settled = market.tick(context.now, context.rng)
             if settled is not None:
                 self._note(settled, context)
-            context.record("tasks_open", sum(not task.state.is_terminal for task in market.tasks.values()))
+            context.record("tasks_open", market.open_tasks)
             await self._say(said, context)
         elif not isinstance(body, dict):
             market.ignored += 1
@@ -151,21 +153,38 @@ class Auctioneer(Agent):
 def work_of(given: dict[str, Any]) -> Work:
     """A task of an experiment file. Raises `ConfigurationError`."""
     unknown = sorted(set(given) - {"id", "size", "after", "deadline"})
-    if unknown or not isinstance(given.get("id"), str):
+    name, size, after, deadline = (given.get(key) for key in ("id", "size", "after", "deadline"))
+    size, after = 1.0 if size is None else size, [] if after is None else after
+    if (
+        unknown
+        or not isinstance(name, str)
+        or not isinstance(after, list)
+        or not all(isinstance(other, str) for other in after)
+        or not _is_amount(size)
+        or not (deadline is None or _is_amount(deadline))
+    ):
         raise ConfigurationError(
-            f"works: {given!r} must have an id, and may have size, after (a list of ids) and deadline."
+            f"works: {given!r} must have an id, and may have size (0 or more), after (a list of ids) and deadline."
         )
-    deadline = given.get("deadline")
-    return Work(
-        given["id"],
-        float(given.get("size", 1.0)),
-        tuple(given.get("after", ())),
-        None if deadline is None else float(deadline),
-    )
+    return Work(name, float(size), tuple(after), None if deadline is None else float(deadline))
+
+
+def weights_of(given: dict[str, float]) -> Weights:
+    """The weights of an experiment file; those left out are 1. Raises `ConfigurationError`."""
+    known = {each.name for each in fields(Weights)}
+    if not given.keys() <= known or not all(_is_amount(weight) for weight in given.values()):
+        raise ConfigurationError(
+            f"weights: {given!r} must be numbers of 0 or more for some of {sorted(known)}."
+        )
+    return Weights(**given)
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0
 
 
 def findings(market: TaskMarket) -> dict[str, Any]:
-    """What a market came to; `jain`, `gini` and `imbalance` are of tasks completed by bidders that completed any."""
+    """What a market came to; shares are of tasks completed, over all bidders that ever proposed."""
     states = [task.state for task in market.tasks.values()]
     shares = [float(count) for count in market.earned.values()]
     return {

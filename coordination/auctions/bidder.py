@@ -24,6 +24,7 @@ from actors.rng import stream_key, unit
 from actors.task import Artifact, TaskState
 from coordination.auctions.contract_net import Act
 from coordination.auctions.foraging import GROWTH, response, threshold
+from coordination.auctions.instance import LARGEST_GAIN
 from coordination.auctions.lot import FORAGING
 
 _AGAIN = "again"
@@ -56,7 +57,6 @@ class Held(msgspec.Struct):
     epoch: int
     until: float
     price: float
-    promised: float
     since: float
 
 
@@ -77,10 +77,15 @@ class Bidder(Agent):
         ring: int = 1,
         retry: float = 3.0,
     ) -> None:
-        if highest < 1 or seats < 1 or speed <= 0 or retry <= 0 or not 0 <= failure <= 1:
+        least = 1 if wishes is None else wishes
+        if min(highest, seats, least, ring) < 1 or min(speed, retry) <= 0 or not 0 <= failure <= 1:
             raise ConfigurationError(
-                f"bidder: highest {highest} and seats {seats} must be 1 or more, speed {speed:g} and retry {retry:g} "
-                f"above 0, failure {failure:g} a share."
+                f"bidder: highest {highest}, seats {seats}, wishes {wishes} and ring {ring} must be 1 or more, speed "
+                f"{speed:g} and retry {retry:g} above 0, failure {failure:g} a share."
+            )
+        if budget is not None and not 0 <= budget <= LARGEST_GAIN:
+            raise ConfigurationError(
+                f"bidder: budget {budget:g} must be 0 or more. Leave it out for no limit."
             )
         if behaviour not in list(Behaviour):
             raise ConfigurationError(
@@ -197,12 +202,7 @@ class Bidder(Agent):
             self._say(message, {"act": Act.REFUSE, "epoch": epoch}, context)
             self._watch(task, until, context)
             return
-        promised = float(
-            self.highest
-            if self.behaviour in (Behaviour.OVERBID, Behaviour.FALSE_NAME)
-            else gain_of(self.seed, context.address, task, self.highest)
-        )
-        self.held[task] = Held(epoch, until, price, promised, context.now)
+        self.held[task] = Held(epoch, until, price, context.now)
         confirmation = {"act": Act.INFORM, "state": TaskState.WORKING, "epoch": epoch}
         self._say(message, confirmation, context)
         size = float(body["task"]["metadata"]["size"])
@@ -221,9 +221,7 @@ class Bidder(Agent):
             how = "failed"
         else:
             gain = gain_of(self.seed, context.address, task, self.highest)
-            artifact = Artifact(
-                "result", (Part("data", {"gain": gain}),), metadata={"promised": held.promised}
-            )
+            artifact = Artifact("result", (Part("data", {"gain": gain}),))
             report = {
                 "act": Act.INFORM,
                 "state": TaskState.COMPLETED,

@@ -58,6 +58,7 @@ def merged(own: Lists, who: Matrix, said: Lists, sender: Matrix) -> Lists:
     higher = (yk > yi) | ((yk == yi) & (zk < zi) & (zk != NOBODY))
     # Whether the sender's word about a bidder is newer: about whom it thinks the winner is, and about whom we do.
     newer_k = _of(said.times, zk) > _of(own.times, zk)
+    older_k = _of(said.times, zk) < _of(own.times, zk)
     newer_i = _of(said.times, zi) > _of(own.times, zi)
     i_me, i_none, i_sender = zi == i, zi == NOBODY, zi == k
     i_third = ~(i_me | i_none | i_sender)
@@ -71,7 +72,7 @@ def merged(own: Lists, who: Matrix, said: Lists, sender: Matrix) -> Lists:
     update |= k_none & (i_sender | (i_third & newer_i))
     reset = k_me & (i_sender | (i_third & newer_i))
     reset |= k_third & i_sender & ~newer_k
-    reset |= k_third & i_third & ~same & ~newer_k & newer_i
+    reset |= k_third & i_third & ~same & older_k & newer_i
     reset &= ~update
     bids = np.where(update, yk, np.where(reset, 0, yi))
     winners = np.where(update, zk, np.where(reset, NOBODY, zi))

@@ -2,12 +2,14 @@
 
 Rules:
 * A proposal comes from outside. `proposal_of` takes what is well formed and refuses the rest: amounts are finite, at
-  least 0 and below `LARGEST_GAIN`; only tasks of the lot count; a bidder has at most `MOST_SEATS` places.
+  least 0 and below `LARGEST_GAIN`; only tasks of the lot count; a bidder has at most `MOST_SEATS` places, and as
+  many as it bids for; beyond `MOST_PLACES` of all together a lot takes no more proposals.
 * The mechanism sees the bids as an instance: a row a bidder, or for mechanisms that give a bidder one task, a row for
   each of its places. Tasks that nobody bid for are worth nothing there and stay with the market.
 * A payment is shared evenly over a bidder's awards of the lot. Awards beyond a bidder's budget are taken back, the
   least gain first.
-* Beside each lot stands the optimum over the same bids; a lot of over `MOST_COMPARED` gains is not compared.
+* Beside each lot stands the optimum over the same bids; one of over `MOST_COMPARED` gains, with a row for each place,
+  is not compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +26,8 @@ from coordination.auctions.optimum import optimum
 from coordination.auctions.scoring import Offer, Reputations, Weights, best
 
 MOST_SEATS = 1_000
+MOST_PLACES = 10_000
+"""Of all proposals of a lot: a mechanism that gives a bidder one task has a row for each."""
 MOST_COMPARED = 4_000_000
 FORAGING = "foraging"
 SCORING = "scoring"
@@ -46,6 +50,11 @@ class Proposal:
     """How many of the tasks it takes."""
     budget: float | None
     """What it can pay; None for anything."""
+
+    @property
+    def places(self) -> int:
+        """How many tasks it can win: no more than it bids for, whatever it says of its seats."""
+        return min(self.seats, len(self.offers))
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,16 @@ class Lot:
     tasks: tuple[str, ...]
     proposals: dict[str, Proposal] = field(default_factory=dict)
     """By bidder; the first of each stands."""
+    places: int = 0
+    """Of all proposals together."""
+
+    def take(self, proposal: Proposal) -> bool:
+        """Adds a proposal; False if the bidder has made one, or the lot is full."""
+        if proposal.bidder in self.proposals or self.places + proposal.places > MOST_PLACES:
+            return False
+        self.proposals[proposal.bidder] = proposal
+        self.places += proposal.places
+        return True
 
     def settle(self, allocation: str, reputations: Reputations, weights: Weights, rng: Random) -> Settled:
         """The awards by an allocation of `ALLOCATIONS`."""
@@ -138,12 +157,14 @@ def _scored(
 
 
 def _taken(tasks: Sequence[str], proposals: Sequence[Proposal], rng: Random) -> Settled:
-    """Each task to one, drawn at random, of those that took it up."""
+    """Each task to one, drawn at random, of those that took it up and have a place left."""
+    left = {proposal.bidder: proposal.seats for proposal in proposals}
     winners: list[Winner] = []
     for task in tasks:
-        takers = [proposal for proposal in proposals if task in proposal.offers]
+        takers = [proposal for proposal in proposals if task in proposal.offers and left[proposal.bidder]]
         if takers:
             taker = rng.choice(takers)
+            left[taker.bidder] -= 1
             winners.append(Winner(task, taker.bidder, taker.name, taker.offers[task].quality, 0.0))
     return Settled(tuple(winners), sum(winner.gain for winner in winners), None, 1, 0)
 
@@ -152,7 +173,7 @@ def _auctioned(tasks: Sequence[str], proposals: Sequence[Proposal], allocation: 
     owners = [
         proposal
         for proposal in proposals
-        for _ in range(min(proposal.seats, len(tasks)) if allocation in ONE_TASK_EACH else 1)
+        for _ in range(proposal.places if allocation in ONE_TASK_EACH else 1)
     ]
     instance, scale = _instance(tasks, owners, seated=allocation in ONE_TASK_EACH)
     found = allocate(allocation, Setting(instance, rng=rng))
@@ -181,7 +202,7 @@ def _settled(
 ) -> Settled:
     value = sum(winner.gain for winner in winners)
     greatest = None
-    if len(proposals) * len(tasks) <= MOST_COMPARED:
+    if sum(proposal.places for proposal in proposals) * len(tasks) <= MOST_COMPARED:
         instance, _ = _instance(tasks, proposals, seated=False)
         awards = optimum(instance).awards
         greatest = sum(
@@ -203,5 +224,5 @@ def _instance(tasks: Sequence[str], rows: Sequence[Proposal], *, seated: bool) -
     whole = np.minimum(np.round(gains * scale), LARGEST_GAIN).astype(np.int64)
     if seated:
         return Instance(whole, name="lot"), scale
-    seats = np.array([proposal.seats for proposal in rows], np.int64)
+    seats = np.array([proposal.places for proposal in rows], np.int64)
     return Instance(whole, np.ones_like(whole), seats, name="lot"), scale

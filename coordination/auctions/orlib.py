@@ -6,7 +6,7 @@ Formats (J. E. Beasley, "OR-Library: distributing test problems by electronic ma
   capacities; the greatest total value is sought.
 
 Rules: which of the two a file is follows from its count of numbers. A file is bounded (`LARGEST_BYTES`) and checked;
-what is wrong is told with the place.
+a wrong word is told with its line, a wrong count with what either format would need.
 """
 
 from pathlib import Path
@@ -18,6 +18,10 @@ from actors.errors import ConfigurationError
 from coordination.auctions.instance import LARGEST_GAIN, Instance
 
 LARGEST_BYTES = 64 * 2**20
+_DIGITS = 13
+"""Of 2**40."""
+_SHOWN = 20
+"""Letters of a wrong word."""
 
 Numbers = NDArray[np.int64]
 
@@ -48,44 +52,48 @@ def _read(path: Path) -> str:
 
 
 def _numbers(text: str, name: str) -> Numbers:
-    words = text.split()
-    if not words:
+    numbers: list[int] = []
+    for place, line in enumerate(text.splitlines(), start=1):
+        words = line.split()
+        for word in words:
+            # Digits first: `int` takes signs, underscores and words of any length.
+            if not word.isdecimal() or len(word) > _DIGITS or int(word) > LARGEST_GAIN:
+                raise ConfigurationError(
+                    f"{name}: line {place}: {word[:_SHOWN]!r} is not a whole number from 0 to 2**40. Mend the line."
+                )
+        numbers += map(int, words)
+    if not numbers:
         raise ConfigurationError(f"{name}: is empty. Give an OR-Library file.")
-    try:
-        numbers = [int(word) for word in words]
-    except ValueError as error:
-        raise ConfigurationError(f"{name}: holds what is not a whole number: {error}.") from error
-    if min(numbers) < 0 or max(numbers) > LARGEST_GAIN:
-        raise ConfigurationError(f"{name}: holds a negative number, or one above 2**40.")
     return np.array(numbers, np.int64)
 
 
 def _generalised(numbers: Numbers, name: str) -> list[Instance]:
     instances: list[Instance] = []
-    place = 1
-    for problem in range(1, int(numbers[0]) + 1):
+    count, place = int(numbers[0]), 1
+    for problem in range(1, count + 1):
         if place + 2 > len(numbers):
-            raise ConfigurationError(
-                f"{name}: ends before problem {problem} of {numbers[0]}. It is neither an assignment file (n, then n "
-                f"x n costs) nor a generalised one."
-            )
+            raise ConfigurationError(_neither(numbers, name, f"it ends before problem {problem}"))
         agents, jobs = int(numbers[place]), int(numbers[place + 1])
         size = agents * jobs
-        values, loads, capacities, rest = np.split(
-            numbers[place + 2 :], [min(cut, len(numbers)) for cut in (size, 2 * size, 2 * size + agents)]
-        )
-        if size == 0 or len(capacities) < agents:
-            raise ConfigurationError(
-                f"{name}: problem {problem} should have {agents} x {jobs} values and loads and {agents} capacities, "
-                f"and the file ends before. Give a whole OR-Library file."
-            )
+        if size == 0 or place + 2 + 2 * size + agents > len(numbers):
+            fault = f"problem {problem} would be of {agents} agents and {jobs} jobs, and it ends before"
+            raise ConfigurationError(_neither(numbers, name, fault))
+        values, loads, capacities, _ = np.split(numbers[place + 2 :], np.cumsum([size, size, agents]))
         shape = agents, jobs
         instances.append(
             Instance(values.reshape(shape), loads.reshape(shape), capacities, name=f"{name}, {problem}")
         )
-        place = len(numbers) - len(rest)
+        place += 2 + 2 * size + agents
     if place < len(numbers) or not instances:
         raise ConfigurationError(
-            f"{name}: {len(numbers) - place} numbers follow the {numbers[0]} problems that it announces."
+            _neither(numbers, name, f"{len(numbers) - place} numbers follow its problems")
         )
     return instances
+
+
+def _neither(numbers: Numbers, name: str, fault: str) -> str:
+    side = int(numbers[0])
+    return (
+        f"{name}: is neither an assignment, for {side} x {side} costs would follow its first number and "
+        f"{len(numbers) - 1} numbers do, nor {side} generalised ones: {fault}. Give a whole OR-Library file."
+    )

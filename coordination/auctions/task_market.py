@@ -19,8 +19,9 @@ Rules:
 Source: Smith (1980) for the protocol; Gray and Cheriton, "Leases" (SOSP 1989) for awards that end by themselves.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from math import isfinite
 from random import Random
 from typing import Any
@@ -72,6 +73,8 @@ class Award:
     name: str
     epoch: int
     price: float
+    promised: float
+    """The gain, as it was bid: what the outcome is held against."""
     until: float
     again: float
     """When the acceptance is said again."""
@@ -128,6 +131,10 @@ class TaskMarket:
     """The number of each task's last award."""
     offered: dict[str, int]
     """Awards made of each task, and calls in vain."""
+    followers: dict[str, list[str]]
+    """Of each task those that come after it."""
+    open_tasks: int
+    """Tasks that have not ended."""
     opens: float = 0.0
     """Nothing is called before."""
     since: dict[str, float] = field(default_factory=dict)
@@ -140,7 +147,7 @@ class TaskMarket:
     delivered: dict[str, float] = field(default_factory=dict)
     """The gain that each completed task turned out to have."""
     earned: dict[str, int] = field(default_factory=dict)
-    """Tasks completed by each bidder."""
+    """Tasks completed by each bidder that ever proposed: shares are fair or not among all who asked for one."""
     paid: dict[str, float] = field(default_factory=dict)
     made: int = 0
     """Awards."""
@@ -151,7 +158,7 @@ class TaskMarket:
     @property
     def is_over(self) -> bool:
         """True if every task has ended."""
-        return all(task.state.is_terminal for task in self.tasks.values())
+        return self.open_tasks == 0
 
     def tick(self, now: float, rng: Random) -> tuple[list[Say], Settled | None]:
         """Time has passed. Also returns what became of a lot that was closed."""
@@ -176,14 +183,10 @@ class TaskMarket:
             self.ignored += 1
             return
         proposal = proposal_of(bidder, body, dict.fromkeys(lot.tasks))
-        if (
-            proposal is None
-            or (self.terms.check_names and proposal.name != bidder)
-            or bidder in lot.proposals
-        ):
+        if proposal is None or (self.terms.check_names and proposal.name != bidder) or not lot.take(proposal):
             self.ignored += 1
-            return
-        lot.proposals[bidder] = proposal
+        else:
+            self.earned.setdefault(bidder, 0)
 
     def report(self, bidder: str, task: str, body: dict[str, Any], now: float) -> list[Say]:
         """The holder of an award says what became of it."""
@@ -212,19 +215,19 @@ class TaskMarket:
         try:
             artifact = from_json(Artifact, body.get("artifact"))
             gain = float(artifact.parts[0].value["gain"])
-            promised = float((artifact.metadata or {}).get("promised", gain))
         except (InvalidContent, IndexError, KeyError, TypeError, ValueError, OverflowError):
             self.ignored += 1
             return
-        if not (isfinite(gain) and isfinite(promised) and gain >= 0):
+        if not (isfinite(gain) and gain >= 0):
             self.ignored += 1
             return
         del self.awards[task]
         self.tasks[task] = self.tasks[task].with_artifact(artifact).advanced(TaskState.COMPLETED)
+        self.open_tasks -= 1
         self.delivered[task] = gain
-        self.earned[award.bidder] = self.earned.get(award.bidder, 0) + 1
+        self.earned[award.bidder] += 1
         self.paid[award.bidder] = self.paid.get(award.bidder, 0.0) + award.price
-        self.reputations.update(award.name, min(1.0, gain / promised) if promised > 0 else 1.0)
+        self.reputations.update(award.name, min(1.0, gain / award.promised) if award.promised > 0 else 1.0)
 
     def _lose(self, task: str, award: Award, *, blame: bool) -> None:
         """The award ends without a result; the task is called again, or has failed."""
@@ -241,12 +244,19 @@ class TaskMarket:
             self.waiting[task] = None
 
     def _end(self, task: str, state: TaskState, reason: str) -> None:
-        self.waiting.pop(task, None)
-        why = Message(CONTEXT, CONTEXT, 0, (Part("text", reason),), task_id=task, context_id=CONTEXT)
-        self.tasks[task] = self.tasks[task].advanced(state, why)
-        for name, work in self.works.items():
-            if task in work.after and not self.tasks[name].state.is_terminal:
-                self._end(name, TaskState.CANCELED, f"{task} did not get done")
+        """The task ends without a result, and so do those that come after it, near or far."""
+        ending = [(task, state, reason)]
+        while ending:
+            name, how, why = ending.pop()
+            if self.tasks[name].state.is_terminal:
+                continue
+            self.waiting.pop(name, None)
+            said = Message(CONTEXT, CONTEXT, 0, (Part("text", why),), task_id=name, context_id=CONTEXT)
+            self.tasks[name] = self.tasks[name].advanced(how, said)
+            self.open_tasks -= 1
+            ending += [
+                (after, TaskState.CANCELED, f"{name} did not get done") for after in self.followers[name]
+            ]
 
     def _expire(self, now: float) -> list[Say]:
         """Leases that are over, and deadlines that have passed."""
@@ -292,7 +302,7 @@ class TaskMarket:
             if deadline is not None:
                 until = min(until, deadline)
             self.awards[task] = Award(
-                winner.bidder, winner.name, self.epochs[task], winner.price, until, again=now
+                winner.bidder, winner.name, self.epochs[task], winner.price, winner.gain, until, again=now
             )
         # With work under way bidders may just be busy; it will end, and so does this.
         is_in_vain = not self.awards
@@ -315,13 +325,18 @@ class TaskMarket:
 
 
 def opened(works: Iterable[Work], terms: Terms, now: float = 0.0) -> TaskMarket:
-    """A market of these tasks. Raises `ConfigurationError` if they wait for one another, or for what is not there.
+    """A market of these tasks.
+
+    Raises `ConfigurationError` if two have one name, or if they wait for one another or for what is not there.
 
     One that opens later than at 0 may follow another that died and was forgotten: it waits until all leases that the
     other can have given are over, and its epochs are above the other's.
     """
-    known = {work.id: work for work in works}
-    _check_order(known)
+    known: dict[str, Work] = {}
+    for work in works:
+        if work.id in known:
+            raise ConfigurationError(f"tasks: there are two of the name {work.id}. Rename one.")
+        known[work.id] = work
     longest = max((work.size for work in known.values()), default=0.0)
     market = TaskMarket(
         terms,
@@ -330,23 +345,28 @@ def opened(works: Iterable[Work], terms: Terms, now: float = 0.0) -> TaskMarket:
         waiting=dict.fromkeys(known),
         epochs=dict.fromkeys(known, int(now * _EPOCHS)),
         offered=dict.fromkeys(known, 0),
+        followers=_followers(known),
+        open_tasks=len(known),
     )
     if now > 0:
         market.opens = now + terms.patience + longest + terms.skew
     return market
 
 
-def _check_order(works: dict[str, Work]) -> None:
-    """Raises `ConfigurationError` for a dependency that is not there, or a circle of them."""
+def _followers(works: dict[str, Work]) -> dict[str, list[str]]:
+    """Of each task those that come after it.
+
+    Raises `ConfigurationError` for a dependency that is not there, or a circle of them.
+    """
+    followers: dict[str, list[str]] = {name: [] for name in works}
     for work in works.values():
-        for name in work.after:
+        for name in dict.fromkeys(work.after):
             if name not in works:
                 raise ConfigurationError(f"task {work.id}: comes after {name}, which is no task.")
-    done: dict[str, None] = {}
-    left: Sequence[str] = list(works)
-    while left:
-        ready = [name for name in left if all(other in done for other in works[name].after)]
-        if not ready:
-            raise ConfigurationError(f"tasks: {', '.join(left[:5])} wait for one another. Break the circle.")
-        done.update(dict.fromkeys(ready))
-        left = [name for name in left if name not in done]
+            followers[name].append(work.id)
+    try:
+        TopologicalSorter({name: work.after for name, work in works.items()}).prepare()
+    except CycleError as error:
+        circle = ", ".join(error.args[1][1:6])
+        raise ConfigurationError(f"tasks: {circle} wait for one another. Break the circle.") from error
+    return followers

@@ -6,6 +6,8 @@ Rules:
   and at most `MOST_BLOCKS` or two batches of commands in one message.
 * One fetch runs at a time, for the highest certificate known. After `wait_s` without an answer another replica is
   asked: who told of it first, then its signers in turn, of whom f + 1 at least are correct and have the block.
+* A useless answer (a snapshot that too few vouch for yet) has another asked at once; but when as many were asked so as
+  have signed, the time-out is waited for: else replicas that are not of one mind would be asked without end.
 """
 
 from coordination.chain.block import QC, Block, Blocks, Fetch
@@ -29,6 +31,8 @@ class Fetcher:
         self._batch = batch
         self._have: Block = tree.committed
         self._asked = 0
+        self._hurried = 0
+        """How many were asked at once since the last time-out."""
 
     def want(self, certificate: QC, source: int, now: float) -> tuple[int, Fetch] | None:
         """A certified block is missing. Whom to ask what, if it is a new goal."""
@@ -36,13 +40,23 @@ class Fetcher:
             return None
         self.goal = certificate
         self._have = self._tree.committed
-        self._asked = 0
+        self._asked = self._hurried = 0
         if source == self._me:
             return self.retry(now)
         return (source, self._ask(now))
 
+    def another(self, now: float) -> tuple[int, Fetch] | None:
+        """A useless answer came: whom to ask at once, if not all were since the last time-out."""
+        hurried = self._hurried + 1
+        if self.goal is not None and hurried > len(self.goal.certificate.signers):
+            return None
+        request = self.retry(now)
+        self._hurried = hurried
+        return request
+
     def retry(self, now: float) -> tuple[int, Fetch] | None:
-        """No answer came in time, or a useless one: whom to ask now."""
+        """No answer came in time: whom to ask now."""
+        self._hurried = 0
         if self.goal is None or self.goal.view <= self._tree.committed.view:
             self.stop()
             return None

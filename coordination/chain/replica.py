@@ -268,10 +268,12 @@ class ChainReplica(Protocol):
         if not justify.holds(scheme, quorum) or not (tc is None or tc.holds(scheme, quorum)):
             return
         self._heard()
-        self.store.compare(proposal)
+        first = self.store.is_first(proposal)
         if tc is not None:
             self._enter_by(tc)
         self._see(justify, source)
+        if not first:
+            return
         if block.parent not in self.tree:
             self.store.want(justify, source, self._now)
             if self._waiting is None or view > self._waiting.block.view:
@@ -303,7 +305,7 @@ class ChainReplica(Protocol):
         if (
             view <= self.high.view
             or self.pace.leader(view + 1) != self.id
-            or signer not in self.store.quorum.members
+            or signer not in self.store.members
         ):
             return
         if not self.setting.scheme.verify(vote_statement(view, vote.digest), vote.signature):
@@ -333,6 +335,7 @@ class ChainReplica(Protocol):
     def _note_high(self, qc: QC) -> None:
         if qc.view > self.high.view:
             self.high = qc
+            self.store.tip = qc.digest
 
     def _learn(self, block: Block) -> bool:
         """Adds a block whose parent is known and certified by its `justify`. Whether it is in the tree now."""

@@ -9,6 +9,7 @@ Rules:
 """
 
 from coordination.chain.block import (
+    GENESIS,
     PROPOSE,
     QC,
     Block,
@@ -45,6 +46,8 @@ class Store:
         self.pool = Mempool(setting.id, len(setting.members), batch=setting.batch, capacity=capacity)
         self.fetcher = Fetcher(setting.id, self.tree, wait_s=3 * setting.delay_s, batch=setting.batch)
         self.life = Life(0)
+        self.tip = GENESIS.digest
+        """The block that this replica would build on."""
         self._seen: dict[int, Proposal] = {}
 
     @property
@@ -65,9 +68,10 @@ class Store:
         """Adds a block whose certificate was checked. Whether it is in the tree now."""
         if block.digest in self.tree:
             return True
-        if self.tree.full or not self.tree.insert(block):
+        if not self.tree.insert(block):
             return False
         self.out.persist(block)
+        self.tree.thin_out(self.tip)
         return True
 
     def commit(self, block: Block, proof: QC) -> bool:
@@ -102,11 +106,16 @@ class Store:
             (PROPOSE, block.view, block.digest), signature
         )
 
-    def compare(self, proposal: Proposal) -> None:
-        """Accuses a proposer of two blocks for one view."""
+    def is_first(self, proposal: Proposal) -> bool:
+        """Whether this is the view's first block. Accuses the proposer of another.
+
+        One block a view is all that a proposer can make others store; a later one comes only if a quorum certified it.
+        """
         first = self._seen.setdefault(proposal.block.view, proposal)
-        if first.block.digest != proposal.block.digest:
-            self.out.accuse(proposal.block.proposer, first, proposal)
+        if first.block.digest == proposal.block.digest:
+            return True
+        self.out.accuse(proposal.block.proposer, first, proposal)
+        return False
 
     def acceptable(self, block: Block) -> bool:
         """Whether its commands may be decided: see the module."""
@@ -142,9 +151,12 @@ class Store:
 
     def hear(self, source: int, message: Forward) -> bool:
         """Takes bundles that another replica hands over. Whether any was new."""
-        valid = self.setting.valid
-        fresh = [bundle for bundle in message.bundles if valid(bundle.commands)]
-        return sum(self.pool.hear(source, bundle) for bundle in fresh) > 0
+        news = 0
+        for bundle in message.bundles:
+            # What voters refuse in a block must not get into one.
+            if bundle.origin in self.members and self.setting.valid(bundle.commands):
+                news += self.pool.hear(source, bundle)
+        return news > 0
 
     def tell(self, replica: int, tip: bytes) -> None:
         """Hands own bundles to a replica that was not told of them, but for those on the chain to `tip`."""
@@ -172,8 +184,8 @@ class Store:
             self._ask(self.fetcher.retry(now))
 
     def ask_another(self, now: float) -> None:
-        """Asks another replica at once."""
-        self._ask(self.fetcher.retry(now))
+        """Asks another replica at once, within limits."""
+        self._ask(self.fetcher.another(now))
 
     def serve(self, source: int, request: Fetch) -> None:
         """Answers a replica that lacks blocks."""

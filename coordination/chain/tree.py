@@ -5,12 +5,13 @@ Rules:
 * Committing a block commits its ancestors, and drops every branch that does not pass through it.
 * Committed blocks stay, for who is behind, until the application says that a slot's past may be forgotten; then the
   last `KEPT` of them stay all the same.
-* Uncommitted blocks are at most `MOST_UNCOMMITTED`: one more enters only on a chain that a quorum certified.
+* Of uncommitted blocks that nothing was built on yet at most `MOST_LEAVES` stay: when there are more, the older half
+  goes. (All others are certified, as their children show.) One that turns out to be needed is fetched again.
 """
 
 from coordination.chain.block import GENESIS, QC, Block
 
-MOST_UNCOMMITTED = 10_000
+MOST_LEAVES = 1_000
 KEPT = 100
 
 
@@ -26,6 +27,7 @@ class Tree:
         self._blocks: dict[bytes, Block] = {GENESIS.digest: GENESIS}
         self._at: dict[int, Block] = {0: GENESIS}
         self._pending: dict[bytes, Block] = {}
+        self._thin_above = MOST_LEAVES
 
     def get(self, digest: bytes) -> Block | None:
         """The block with this digest, if it is known."""
@@ -33,11 +35,6 @@ class Tree:
 
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._blocks
-
-    @property
-    def full(self) -> bool:
-        """Whether there are as many uncommitted blocks as there may be."""
-        return len(self._pending) >= MOST_UNCOMMITTED
 
     @property
     def pending(self) -> list[Block]:
@@ -59,6 +56,20 @@ class Tree:
         self._blocks[digest] = self._pending[digest] = block
         self.unsettled += bool(block.bundles)
         return True
+
+    def thin_out(self, keep: bytes) -> None:
+        """Drops the older half of the uncommitted blocks without children, if they are too many; not `keep`."""
+        if len(self._pending) <= self._thin_above:
+            return
+        parents = {block.parent for block in self._pending.values()}
+        leaves = [block for block in self._pending.values() if block.digest not in parents]
+        if len(leaves) > MOST_LEAVES:
+            for block in sorted(leaves, key=lambda block: block.view)[: len(leaves) // 2]:
+                if block.digest != keep:
+                    del self._pending[block.digest], self._blocks[block.digest]
+                    self.unsettled -= bool(block.bundles)
+        # Looking costs as much as there are blocks: not again before there are many more.
+        self._thin_above = len(self._pending) + MOST_LEAVES
 
     def extends(self, block: Block, ancestor: bytes) -> bool:
         """Whether `ancestor` is among the block's ancestors, or is the block itself."""
@@ -108,6 +119,7 @@ class Tree:
             else:
                 del self._pending[digest], self._blocks[digest]
         self.unsettled = sum(bool(one.bundles) for one in self._pending.values())
+        self._thin_above = MOST_LEAVES
         return chain
 
     def path(self, target: bytes, have: bytes, height: int) -> list[Block]:

@@ -104,6 +104,21 @@ class Execution:
             proof = certificate(state.scheme, agreeing)
             self.stabilise(Stable(message.slot, message.history, proof))
 
+    def remind(self, source: int) -> None:
+        """Says its words again for the checkpoints that are not stable: all that were said once may have been lost.
+
+        Else the window would stay full for ever. Whoever is at its end knows the history there, also behind a summary.
+        """
+        state = self._state
+        every = state.options.checkpoint
+        for slot in range(state.stable.slot + every, state.decisions.slot + 1, every):
+            history = state.decisions.history_at(slot)
+            if history is not None:
+                word = state.scheme.sign(state.id, checkpoint_statement(slot, history))
+                message = Checkpoint(slot, history, word)
+                state.out.send(source, message, state.out.token)
+                state.out.hold(state.out.token, self._count, message)
+
     def on_stable(self, source: int, message: Stable) -> None:
         """A stable checkpoint that others have reached."""
         if message.slot > self._state.stable.slot and self._state.judge.stable(message):

@@ -77,6 +77,7 @@ from coordination.protocol import (
     Restore,
     Setting,
     Tick,
+    Upkeep,
 )
 from coordination.request import Forward
 from coordination.signature import digest
@@ -102,6 +103,7 @@ class Pbft(Protocol):
         self._lives = 0
         self._status_at = NEVER
         self._busy = False
+        self._told_slot = -1
         self._turn = 0
         self._answered: dict[int, tuple[float, int]] = {}
         self._events: dict[type, Any] = {
@@ -208,8 +210,10 @@ class Pbft(Protocol):
         """Says what this replica has: to everybody while something is missing, else to the next one in turn."""
         self._status_at = NEVER
         others = self._out.others
-        if not others:
-            return
+        progressed = self._state.decisions.slot > self._told_slot
+        self._told_slot = self._state.decisions.slot
+        if not others or (self._busy and progressed):
+            return  # what is under way comes by itself
         count = min(self._state.f + 1, len(others)) if self._busy else 1
         asked = {others[(self._turn + i) % len(others)] for i in range(count)}
         self._turn = (self._turn + count) % len(others)
@@ -238,6 +242,7 @@ class Pbft(Protocol):
                 self._out.send(source, past)
             if message.stable < state.stable.slot:
                 self._out.send(source, state.stable, self._out.token)
+            self._execution.remind(source)
         if message.view <= state.view and not (message.view == state.view and message.active):
             self._help_along(source, message)
         elif message.view == state.view and state.active:
@@ -350,4 +355,5 @@ PBFT = ProtocolKind(
     ),
     recovery_delays=400,
     reader=PbftReader,
+    upkeep=Upkeep(options=lambda rng, _members, _steady: {"checkpoint": rng.choice((4, 16, 64))}),
 )

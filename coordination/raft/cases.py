@@ -101,7 +101,7 @@ class MembershipCase:
         """Carries out `simple`, `enter-joint` or `leave-joint` and shows the configuration, or why it stays."""
         last = self.commands
         self.commands += 1
-        changes = change_from(" ".join(directive.input)).changes
+        changes = change_from(" ".join(directive.input), nobody=True).changes
         try:
             if directive.command == "simple":
                 members = self.members.simple(changes)

@@ -91,6 +91,7 @@ def hand_options(given: dict[str, tuple[str, ...]]) -> HandOptions:
         lease_reads=read_only == "lease-based",
         step_down_on_removal=flag("step-down-on-removal"),
         check_changes=not flag("disable-conf-change-validation"),
+        snapshots_name_us=True,
         most_inflight=max(1, inflight),
         most_commands=_UNLIMITED,
         most_uncommitted=_UNLIMITED,

@@ -328,7 +328,9 @@ class Hand:
 
     def _stable_to(self, index: int, term: int) -> None:
         log = self.node.log
-        if not log.stable <= index <= log.last:
+        if log.incoming is not None and log.incoming.index == index:
+            self.say(INFO, f"entry at index {index} matched unstable snapshot; ignoring")
+        elif not log.stable <= index <= log.last:
             self.say(DEBUG, f"entry at index {index} missing from unstable log; ignoring")
         elif log.term_at(index) != term:
             self.say(

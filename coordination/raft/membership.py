@@ -9,6 +9,7 @@ Rules:
 * A voter that becomes a learner stays a voter until the joint configuration is left (`learners_next`).
 * A change that makes no sense (no voters left, joint while joint) raises nothing where it is applied: it changes
   nothing, on every replica alike. Leaders refuse it before that.
+* Id 0 is nobody: what is to be done with it is passed over, so that whoever is above the log can void a change there.
 
 Source: Ongaro 2014, chapter 4; the words and the form of etcd-io/raft, package confchange.
 """
@@ -58,11 +59,14 @@ class MembershipChange(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return " ".join(f"{letter}{member}" for letter, member in self.changes)
 
 
-def change_from(text: str, transition: Transition = "auto", *, single: bool = False) -> MembershipChange:
-    """A change from words such as `v3 l4 r1 u2`. Raises `ConfigurationError`."""
+def change_from(
+    text: str, transition: Transition = "auto", *, single: bool = False, nobody: bool = False
+) -> MembershipChange:
+    """A change from words such as `v3 l4 r1 u2`; id 0 is refused but with `nobody`. Raises `ConfigurationError`."""
     changes = []
+    first = 0 if nobody else 1
     for word in text.split():
-        if word[0] not in KINDS or not word[1:].isdigit() or not 0 < int(word[1:]) < 2**63:
+        if word[0] not in KINDS or not word[1:].isdecimal() or not first <= int(word[1:]) < 2**63:
             raise ConfigurationError(
                 f"membership: '{word}' is no change. Write v3 (voter), l3 (learner), r3 (remove) or u3 (update)."
             )
@@ -143,7 +147,7 @@ class Members(msgspec.Struct, frozen=True, gc=False, array_like=True):
     def _applied(self, changes: Iterable[tuple[str, int]]) -> "Members":
         voters, learners, staged = {*self.voters}, {*self.learners}, {*self.learners_next}
         for letter, member in changes:
-            if letter == "u":
+            if letter == "u" or not member:
                 continue
             if letter == "l" and member in learners:
                 continue

@@ -59,6 +59,8 @@ class NodeOptions:
     """A leader that is removed, or made a learner, stops leading."""
     check_changes: bool = True
     """Refuse a change of members that does not fit the present ones."""
+    snapshots_name_us: bool = False
+    """Refuse a snapshot whose members this replica is not among, as etcd does, where each is made when it is sent."""
     snapshot_retry_s: float = NEVER
     """A snapshot that is not answered for so long counts as lost."""
     most_inflight: int = 256

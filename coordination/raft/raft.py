@@ -66,6 +66,7 @@ from coordination.raft.messages import (
 )
 from coordination.raft.node import Node, NodeOptions, Role
 from coordination.raft.step import applied_to, propose, step, tick, transfer
+from coordination.raft.upkeep import UPKEEP
 
 _LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
 
@@ -446,6 +447,7 @@ RAFT = ProtocolKind(
     replicas=lambda f: 2 * f + 1,
     source="Ongaro, Ousterhout 2014",
     costs=COSTS,
+    upkeep=UPKEEP,
 )
 
 __all__ = ["COSTS", "RAFT", "Raft", "RaftOptions", "Role"]

@@ -179,7 +179,7 @@ class Script:
             raise ScriptError(f"unknown transition {transition}")
         single = truth(given.get("v1", ("false",))[0], "v1")
         try:
-            change: MembershipChange = change_from(" ".join(directive.input))
+            change: MembershipChange = change_from(" ".join(directive.input), nobody=True)
         except MalformedScript:
             raise
         except ConfigurationError as error:

@@ -2,13 +2,16 @@
 
 Rules:
 * A leader sends one when the entries that a follower needs are gone, and then nothing until it is answered.
-* A follower takes it over only if it is ahead of its commit index, names it as a member, and its log does not hold the
-  snapshot's last entry; else that entry is committed already, and its log may go on.
+* A follower takes it over only if it is ahead of its commit index, and its log does not hold the snapshot's last entry;
+  else that entry is committed already, and its log may go on.
+* It takes over also one whose members it is not yet among: the entry that adds it comes next. Were that refused, a
+  leader that cannot commit without it could never make a later snapshot.
 * It is acknowledged only when it is stored.
 
 Source: Ongaro 2014, chapter 5 (figure 5.3); etcd-io/raft.
 """
 
+from coordination.raft.membership import Members
 from coordination.raft.messages import AppendReply, InstallSnapshot, Snapshot
 from coordination.raft.node import DEBUG, INFO, WARN, Node, Role
 from coordination.raft.progress import SNAPSHOT
@@ -34,12 +37,12 @@ def _take_over(node: Node, snapshot: Snapshot) -> bool:
     if snapshot.index <= log.committed or node.role is not Role.FOLLOWER:
         return False
     text = f"snapshot [index: {snapshot.index}, term: {snapshot.term}]"
-    if node.id not in snapshot.members.everybody:
+    if node.options.snapshots_name_us and node.id not in snapshot.members.everybody:
         if node.say:
             node.say(
                 WARN,
                 f"{node.id:x} attempted to restore snapshot but it is not in the ConfState "
-                f"{snapshot.members}; should never happen",
+                f"{_listed(snapshot.members)}; should never happen",
             )
         return False
     if log.term_at(snapshot.index) == snapshot.term:
@@ -69,6 +72,12 @@ def _take_over(node: Node, snapshot: Snapshot) -> bool:
             f"restored {text}",
         )
     return True
+
+
+def _listed(members: Members) -> str:
+    groups = (members.voters, members.learners, members.outgoing, members.learners_next)
+    listed = " ".join("[" + " ".join(map(str, group)) + "]" for group in groups)
+    return f"{{{listed} {'true' if members.autoleave else 'false'}}}"
 
 
 def snapshot_reported(node: Node, peer: int, arrived: bool) -> None:

@@ -7,9 +7,11 @@ Rules:
   again soon; after a time-out, which says nothing, it proposes the same commands to another replica.
 * A proposal's latency runs from its first sending until the replica that it was last given to knows that all its
   commands are decided.
+* Whoever keeps stores, one at each honest replica, sees a store as it is after each slot: a snapshot is of one slot.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +30,7 @@ class _Proposal:
 
     client: int
     began_s: float
+    called: int
     commands: tuple[Command, ...]
     missing: set[Key]
     node: Node
@@ -65,6 +68,9 @@ class Operation:
     returned_s: float
     """Infinity if the answer never came: it may have taken effect at any later time, or never."""
     result: Any = None
+    called: int = 0
+    """Its place among all calls and returns of the run: one thread carries them out, so their order is real."""
+    returned: int = 0
 
 
 @dataclass
@@ -75,6 +81,12 @@ class Clients:
     load: Load
     record: bool = False
     """Whether to keep the operations, with results from a store at each replica."""
+    keep: bool = False
+    """Whether to keep a store at each replica all the same."""
+    store: Callable[[], KeyValueStore] = KeyValueStore
+    """Makes a replica's store."""
+    after_slot: Callable[[Node, int], None] | None = None
+    """Called when an honest replica's store has applied a slot."""
     latencies_s: list[float] = field(default_factory=list)
     """Of each proposal that was answered, in the order of their answers."""
     answered: int = 0
@@ -91,9 +103,12 @@ class Clients:
         self._rng = self.simulation.stream("clients")
         self._under_way: dict[int, _Proposal] = {}
         self._serials = [0] * self.load.clients
+        self.keep = self.keep or self.record
         # Replicas that run already were started before anybody watched.
-        self._stores = {node.place: KeyValueStore() for node in self.simulation.nodes}
+        self._stores = {node.place: self.store() for node in self.simulation.nodes}
+        self._applied = dict.fromkeys(self._stores, -1)
         self._payload = "x" * self.load.payload_bytes
+        self._places = 0
 
     def start(self, at_s: float = 0.0) -> None:
         """The clients begin, one after another within a delay."""
@@ -107,12 +122,23 @@ class Clients:
         """Proposals that are not yet answered."""
         return len(self._under_way)
 
+    def state_at(self, node: Node) -> tuple[int, KeyValueStore]:
+        """A replica's store, and the last slot in it; -1: none yet."""
+        return self._applied[node.place], self._stores[node.place]
+
+    def place(self) -> int:
+        """The next place in the order of all calls and returns, these clients' and others'."""
+        self._places += 1
+        return self._places
+
     def finish(self) -> None:
         """Closes the record: what is under way has no answer."""
         if self.record:
             for proposal in self._under_way.values():
                 for command in proposal.commands:
-                    self.operations.append(Operation(proposal.client, command, proposal.began_s, math.inf))
+                    self.operations.append(
+                        Operation(proposal.client, command, proposal.began_s, math.inf, None, proposal.called)
+                    )
 
     def _command(self, client: int) -> Command:
         self._serials[client] += 1
@@ -131,7 +157,7 @@ class Clients:
         commands = tuple(self._command(client) for _ in range(self.load.batch))
         now = self.simulation.now
         missing = {(command[0], command[1]) for command in commands}
-        proposal = _Proposal(client, now, commands, missing, self._node(client, 0))
+        proposal = _Proposal(client, now, self.place(), commands, missing, self._node(client, 0))
         self._under_way[client] = proposal
         self._send(proposal)
 
@@ -164,23 +190,28 @@ class Clients:
             self._send(proposal)
 
     def _watch(self, node: Node, event: Event, effects: Effects) -> None:
-        if self.record:
+        if self.keep:
             if type(event) is Restore:
-                self._stores[node.place] = KeyValueStore()
+                self._stores[node.place], self._applied[node.place] = self.store(), -1
             if effects.installed is not None:
                 self._stores[node.place].restore(effects.installed.state)
+                self._applied[node.place] = effects.installed.slot
         if effects.rejected:
             for rejected in effects.rejected:
                 self._refused(node, rejected.commands)
         if effects.decided and node.honest:
             for one in effects.decided:
                 for command in one.commands:
-                    result = self._stores[node.place].apply(command) if self.record else None
+                    result = self._stores[node.place].apply(command) if self.keep else None
                     proposal = self._under_way.get(command[0])
                     if proposal is not None and proposal.node is node:
                         proposal.missing.discard((command[0], command[1]))
                         if not proposal.missing:
                             self._answer(proposal, result)
+                if self.keep:
+                    self._applied[node.place] = one.slot
+                    if self.after_slot is not None:
+                        self.after_slot(node, one.slot)
 
     def _refused(self, node: Node, commands: tuple[Command, ...]) -> None:
         for client in dict.fromkeys(command[0] for command in commands):
@@ -204,6 +235,10 @@ class Clients:
         self.decided_at_s.append(now)
         if self.record:
             for command in proposal.commands:
-                self.operations.append(Operation(proposal.client, command, proposal.began_s, now, result))
+                self.operations.append(
+                    Operation(
+                        proposal.client, command, proposal.began_s, now, result, proposal.called, self.place()
+                    )
+                )
         think_s = self._rng.expovariate(1.0 / self.load.think_s) if self.load.think_s else 0.0
         self.simulation.at(now + think_s, lambda: self._next(proposal.client))

@@ -77,7 +77,7 @@ class Node:
         self.writing.append((effects.token, effects.checkpoint, effects.records))
 
     def settle(self, token: int) -> None:
-        """All records up to a token are durable."""
+        """All records up to a token are durable. News that a pause held up may come behind later news."""
         writing = self.writing
         while writing and writing[0][0] <= token:
             _, checkpoint, records = writing.pop(0)
@@ -85,7 +85,7 @@ class Node:
                 self.durable = list(records)
             else:
                 self.durable.extend(records)
-        self.durable_token = token
+        self.durable_token = max(self.durable_token, token)
 
     def crash(self, surviving: int = 0) -> None:
         """Stops at once. `surviving` records of those being written are found on the disk all the same."""

@@ -113,7 +113,7 @@ def test_a_run_id_that_is_in_use_is_refused_and_nothing_of_the_other_run_is_harm
 def test_agents_that_no_node_has_room_for_are_told_and_not_waited_for_for_ever() -> None:
     told = run_program(
         """
-        limits = Limits(start_timeout_s=3.0)
+        limits = Limits(start_timeout_s=15.0)
         miner = Role(cast.Echo, 2, dedicated=True, num_cpus=3, resources={"pick": 1})
         try:
             asyncio.run(answer(Plan({"miner": miner, "echo": Role(cast.Echo)}, limits=limits), "local", **RAY_OPTIONS))
@@ -122,7 +122,7 @@ def test_agents_that_no_node_has_room_for_are_told_and_not_waited_for_for_ever()
         print(ray.is_initialized())
         """
     )
-    assert "no place within 3 s for miner/0, miner/1" in told[0]
+    assert "no place within 15 s for miner/0, miner/1" in told[0]
     assert "'miner': {'num_cpus': 3, 'num_gpus': 0.0, 'pick': 1}" in told[0]
     assert told[1] == "False"
 

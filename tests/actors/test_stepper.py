@@ -321,8 +321,12 @@ def test_tasks_that_turns_used_are_gone_after_them(schedule: str) -> None:
             for _ in range(20):
                 await swarm.broadcast("scripted", "go")
             await swarm.run()
-            await asyncio.sleep(0)
-            return len(asyncio.all_tasks()) - before
+            for _ in range(200):  # on a busy machine the last ones end a little later
+                left = len(asyncio.all_tasks()) - before
+                if left <= 2:
+                    break
+                await asyncio.sleep(0.01)
+            return left
 
     assert asyncio.run(asyncio.wait_for(main(), 20)) <= 2
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from actors.errors import ConfigurationError
-from coordination.averaging import METROPOLIS, PUSH_SUM, Half, Metropolis, PushSum, Share
+from coordination.averaging import METROPOLIS, PUSH_SUM, Half, Metropolis, PushSum, Share, number_from
 from coordination.neighbour import Edge, metropolis_weights, neighbours
-from coordination.protocol import Codec, Effects, Event, ProtocolKind, Receive, Restore, Setting
+from coordination.protocol import Codec, Effects, Event, ProtocolKind, Receive, Restore, Setting, Tick
 from coordination.simulation.latency import Uniform
 from coordination.simulation.network import NetworkSettings
 from coordination.simulation.node import Node
@@ -109,14 +109,18 @@ class Mass:
 
     def watch(self, node: Node, event: Event, effects: Effects) -> None:
         if isinstance(event, Receive):
-            self.sum -= Fraction(event.message.sum)
-            self.weight -= Fraction(event.message.weight)
+            self.move(event.message, -1)
         for _to, message, _token in effects.sends:
-            self.sum += Fraction(message.sum)
-            self.weight += Fraction(message.weight)
+            self.move(message, 1)
         replicas = [each.protocol for each in self.simulation.nodes if isinstance(each.protocol, PushSum)]
         assert sum((Fraction(each.weight) for each in replicas), self.weight) == len(replicas)
         assert sum((Fraction(each.sum) for each in replicas), self.sum) == self.total
+
+    def move(self, half: Half, sign: int) -> None:
+        added, weight = number_from(half.sum), number_from(half.weight)
+        assert isinstance(added, Fraction)
+        assert isinstance(weight, Fraction)
+        self.sum, self.weight = self.sum + sign * added, self.weight + sign * weight
 
 
 def run_exactly(kind: ProtocolKind, n: int, seed: int) -> Simulation:
@@ -178,6 +182,21 @@ def test_what_is_no_number_is_dropped() -> None:
         replica.handle(Receive(0.0, 2, half))
     replica.handle(Receive(0.0, 3, Half(1.0, 1.0)))
     assert (replica.sum, replica.weight) == (1.0, 1.0)
+
+
+def test_fractions_may_be_longer_than_python_writes_in_decimal_and_are_not_mixed_with_floats() -> None:
+    values = {1: 1.0, 2: 2.0}
+    exact = PushSum(Setting(1, (1, 2), Random(1), options={"values": values, "exact": True}))
+    exact.handle(Restore(0.0))
+    tiny = f"1/{1 << 20_000:x}"
+    exact.handle(Receive(0.0, 2, Half(tiny, tiny)))
+    exact.handle(Receive(0.0, 2, Half(0.5, 0.5)))
+    half = exact.handle(Tick(1.0)).sends[0][1]
+    assert number_from(half.sum) == exact.sum == (1 + Fraction(1, 1 << 20_000)) / 2
+    rough = PushSum(Setting(1, (1, 2), Random(1), options={"values": values}))
+    rough.handle(Restore(0.0))
+    rough.handle(Receive(0.0, 2, Half(f"{1 << 20_000:x}/1", "1/1")))
+    assert (rough.sum, rough.weight) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(("kind", "message"), [(Metropolis, Share(3, 0.1)), (PushSum, Half("1/3", 0.5))])

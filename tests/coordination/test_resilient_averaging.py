@@ -91,6 +91,18 @@ def test_loss_costs_speed_and_not_safety(loss: float) -> None:
         assert run(9, 2, 2, seed, loss=loss).width < 1.0, f"seed {seed}"
 
 
+def test_who_stood_still_for_many_rounds_meets_the_others_all_the_same() -> None:
+    values = {member: float(member) for member in range(1, 6)}
+    simulation = Simulation(World(W_MSR, 5, options={"values": values, "rounds": 80}), 1)
+    last = simulation.nodes[4]
+    simulation.pause(last)
+    simulation.run(until_s=0.05)
+    simulation.resume(last)
+    simulation.run()
+    estimates = [node.protocol.estimate for node in simulation.nodes if isinstance(node.protocol, WMSR)]
+    assert max(estimates) - min(estimates) < 1e-6
+
+
 def test_one_liar_too_many_breaks_the_hull() -> None:
     def broken(seed: int) -> bool:
         try:

@@ -185,6 +185,16 @@ def test_who_is_held_dead_learns_it_from_the_ack_to_its_ping() -> None:
     assert ack.updates[0] == Update(3, Status.DEAD, 0)
 
 
+def test_who_holds_an_old_death_against_a_member_gets_its_word_with_the_next_message() -> None:
+    one = member()
+    one.handle(Receive(0.0, 2, Ping(2, 1, (Update(1, Status.DEAD, 0),))))
+    for number in range(40):  # the news of incarnation 1 is sent to member 2 alone, and no more
+        one.handle(Receive(0.0, 2, Ping(2, number, ())))
+    late = one.handle(Receive(0.0, 3, Ping(3, 1, (Update(1, Status.DEAD, 0),)))).sends[0][1]
+    assert late.updates == (Update(1, Status.ALIVE, 1),)
+    assert one.handle(Receive(0.0, 3, Ping(3, 2, ()))).sends[0][1].updates == ()
+
+
 def test_an_ack_for_another_is_passed_on_and_what_strangers_send_is_dropped() -> None:
     one = member()
     effects = one.handle(Receive(0.0, 2, Ack(2, 4, 9, ())))

@@ -25,7 +25,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def arms(tree: Path) -> list[RunResult]:
     """The results of both arms."""
-    experiment = load_experiment(FILE, [f"input={tree}"])
+    experiment = load_experiment(FILE, [f"input={tree}", "memory=false"])
     return [asyncio.run(run(experiment.of_trial(trial))) for trial in experiment.trials]
 
 

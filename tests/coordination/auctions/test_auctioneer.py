@@ -165,8 +165,16 @@ def test_works_given_in_the_plan_keep_order_and_deadlines() -> None:
     assert lines["dig"][3] <= lines["build"][2]
     assert result.results["completed"] == 2
     assert result.results["failed"] == 1
-    with pytest.raises(ConfigurationError, match="must have an id"):
-        Auctioneer(works=[{"id": "dig", "colour": "red"}])
+    for wrong in (
+        {"colour": "red"},
+        {"id": 7},
+        {"size": -1},
+        {"size": "big"},
+        {"after": "build"},
+        {"deadline": "x"},
+    ):
+        with pytest.raises(ConfigurationError, match="must have an id"):
+            Auctioneer(works=[{"id": "dig", **wrong}])
 
 
 def test_cells_change_nothing() -> None:
@@ -214,7 +222,11 @@ def test_a_market_without_tasks_is_over_at_once() -> None:
         ("auctioneer", {"tasks": -1}),
         ("auctioneer", {"patience": 0}),
         ("auctioneer", {"allocation": "lottery"}),
+        ("auctioneer", {"weights": {"beauty": 1}}),
         ("bidder", {"seats": 0}),
+        ("bidder", {"wishes": -1}),
+        ("bidder", {"ring": 0}),
+        ("bidder", {"budget": -1.0}),
         ("bidder", {"behaviour": "kind"}),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from coordination.auctions import Instance, Network, Outcome, optimum
 from coordination.auctions.cbaa import cbaa
-from coordination.auctions.cbba import Wants, agreed, bound, cbba, released, wants_of
+from coordination.auctions.cbba import Lists, Wants, agreed, bound, cbba, merged, released, wants_of
 from coordination.auctions.instance import generated
 from coordination.auctions.single_items import sequential
 from tests.coordination.auctions.markets import network, orlib, packed, rng_of, small
@@ -25,6 +25,58 @@ def test_cbba_agrees_in_time_on_half_of_the_optimum_or_more(seed: int) -> None:
     assert found.rounds <= bound(instance, links), f"seed {seed}"
     assert found.value == sequential(instance).value, f"seed {seed}"
     assert found.messages == found.rounds * links.links
+
+
+def table_one(
+    i: int, k: int, own: tuple[int, int], said: tuple[int, int], newer: Callable[[int], int]
+) -> str:
+    """Table I of Choi, Brunet and How (2009), line by line, for one task.
+
+    `own` and `said` are (z, y); `newer(b)` is the sign of s_kb - s_ib. Of equal bids the lower bidder's is the higher.
+    """
+    (zi, yi), (zk, yk) = own, said
+    higher = (yk, -zk) > (yi, -zi)
+    third = zk not in (i, k, -1)
+    match zk:
+        case _ if zk == k:
+            update = zi in (k, -1) or higher or (zi != i and newer(zi) > 0)
+            return "update" if update else "leave"
+        case _ if zk == i:
+            return "reset" if zi == k or (zi not in (i, k, -1) and newer(zi) > 0) else "leave"
+        case -1:
+            return "update" if zi == k or (zi not in (i, k, -1) and newer(zi) > 0) else "leave"
+    assert third
+    if zi == i:
+        return "update" if newer(zk) > 0 and higher else "leave"
+    if zi == k:
+        return "update" if newer(zk) > 0 else "reset"
+    if zi in (zk, -1):
+        return "update" if newer(zk) > 0 else "leave"
+    if newer(zk) > 0 and (newer(zi) > 0 or higher):
+        return "update"
+    return "reset" if newer(zi) > 0 and newer(zk) < 0 else "leave"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_conflicts_are_settled_by_the_papers_table(seed: int) -> None:
+    rng, bidders, tasks, i, k = rng_of(seed), 5, 200, 1, 3
+
+    def lists() -> Lists:
+        winners = rng.integers(-1, bidders, size=(1, tasks))
+        bids = np.where(winners < 0, 0, rng.integers(1, 4, size=(1, tasks)))
+        return Lists(bids, winners, rng.integers(0, 3, size=(1, bidders)))
+
+    own, said = lists(), lists()
+    told = merged(own, np.array([i]), said, np.array([k]))
+    for task in range(tasks):
+        before, heard = ((int(each.winners[0, task]), int(each.bids[0, task])) for each in (own, said))
+        action = table_one(
+            i, k, before, heard, lambda bidder: int(said.times[0, bidder] - own.times[0, bidder])
+        )
+        expected = {"update": heard, "reset": (-1, 0), "leave": before}[action]
+        after = int(told.winners[0, task]), int(told.bids[0, task])
+        assert after == expected, f"seed {seed}: {before} heard {heard}, which is: {action}"
+    assert (told.times == np.maximum(own.times, said.times)).all()
 
 
 @pytest.mark.parametrize("mechanism", [cbaa, cbba])

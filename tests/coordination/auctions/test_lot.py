@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from coordination.auctions.lot import ALLOCATIONS, Lot, Proposal, Settled, proposal_of
+from coordination.auctions import lot as module
+from coordination.auctions.lot import ALLOCATIONS, MOST_SEATS, Lot, Proposal, Settled, proposal_of
 from coordination.auctions.scoring import Offer, Reputations, Weights
 from tests.coordination.auctions.markets import rng_of
 
@@ -75,7 +76,7 @@ def test_every_allocation_keeps_to_bids_places_and_gains(allocation: str, whole:
         assert len({winner.task for winner in found.winners}) == len(found.winners) > 0
         for bidder, proposal in lot.proposals.items():
             won = [winner for winner in found.winners if winner.bidder == bidder]
-            assert allocation == "foraging" or len(won) <= proposal.seats
+            assert len(won) <= proposal.seats
             assert all(winner.task in proposal.offers for winner in won)
             paid, gain = sum(winner.price for winner in won), sum(winner.gain for winner in won)
             assert paid <= gain + len(won) * 0.01, f"seed {seed}: {bidder} pays {paid} for {gain}"
@@ -102,6 +103,27 @@ def test_a_lot_without_proposals_comes_to_nothing(allocation: str) -> None:
     assert settled(lot, allocation) == Settled()
     lot.proposals["x"] = Proposal("x", "x", {}, 1, None)
     assert settled(lot, allocation) == Settled()
+
+
+def test_a_bidder_has_as_many_places_as_it_bids_for_whatever_it_says() -> None:
+    """Else a few words of a bidder would cost the market the memory of thousands of rows."""
+    lot = Lot(tuple(f"t{number}" for number in range(200)))
+    for number in range(100):
+        offers = {f"t{number}": Offer(5.0), f"t{number + 1}": Offer(5.0)}
+        assert lot.take(Proposal(f"b/{number}", "b", offers, MOST_SEATS, None))
+    assert lot.places == 200
+    assert settled(lot, "epsilon").value == 5 * 101
+
+
+def test_a_full_lot_takes_no_more_proposals_and_each_bidder_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_PLACES", 3)
+    lot = Lot(("a", "b"))
+    both = {"a": Offer(1.0), "b": Offer(2.0)}
+    assert lot.take(Proposal("x", "x", both, 2, None))
+    assert not lot.take(Proposal("x", "x", {"a": Offer(1.0)}, 1, None))
+    assert not lot.take(Proposal("y", "y", both, 2, None))
+    assert lot.take(Proposal("z", "z", both, 1, None))
+    assert list(lot.proposals) == ["x", "z"]
 
 
 def test_scoring_looks_at_reputations() -> None:

@@ -36,13 +36,16 @@ def test_generalised_assignments_are_read_in_order() -> None:
     ("text", "told"),
     [
         ("", "is empty"),
-        ("2 1.5", "not a whole number"),
-        ("1 -4", "negative"),
-        ("3 1 2 3", "should have 1 x 2"),
+        ("2 1.5", "line 1: '1.5' is not a whole number"),
+        ("2\n 1 2\n\n 3 x4", "line 4: 'x4' is not a whole number"),
+        ("1\n-4", "line 2: '-4'"),
+        ("1 1_000", "line 1: '1_000'"),
+        ("1 " + "9" * 5000, "line 1: '9{20}' is"),
+        ("3 1 2 3", "3 x 3 costs .* 3 numbers do, .* problem 1 would be of 1 agents and 2 jobs"),
         ("2 1 1 5 1 1", "ends before problem 2"),
         ("1 1 1 5 1 1 9", "1 numbers follow"),
         ("0 1 2", "2 numbers follow"),
-        ("1 99999999999999", "above 2"),
+        ("1 9999999999999", "line 1: .* from 0 to 2"),
     ],
 )
 def test_a_wrong_file_is_told_with_its_fault(text: str, told: str) -> None:

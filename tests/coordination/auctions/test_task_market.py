@@ -9,10 +9,11 @@ from actors import ConfigurationError, TaskState
 from actors.a2a import to_json
 from actors.message import Part
 from actors.task import Artifact
+from coordination.auctions.auctioneer import findings
 from coordination.auctions.contract_net import Act
 from coordination.auctions.task_market import Say, TaskMarket, Terms, Work, opened
 
-DONE = to_json(Artifact("result", (Part("data", {"gain": 7}),), metadata={"promised": 7}))
+DONE = to_json(Artifact("result", (Part("data", {"gain": 7}),)))
 
 
 def market(*works: Work, **terms: Any) -> TaskMarket:
@@ -186,6 +187,48 @@ def test_a_task_waits_while_bidders_are_busy() -> None:
     for now in range(40, 60):
         tick(of, now)
     assert of.tasks["b"].state == TaskState.FAILED  # nobody is busy, and nobody wants it
+
+
+def test_an_outcome_is_held_against_the_bid_and_not_against_what_the_bidder_says_of_it() -> None:
+    of = market()
+    tick(of, 0)
+    bid(of, "x", 1, a=70)
+    tick(of, 2)
+    modest = to_json(Artifact("result", (Part("data", {"gain": 7}),), metadata={"promised": 7}))
+    done = {"act": Act.INFORM, "state": TaskState.COMPLETED, "artifact": modest, "epoch": 1}
+    of.report("x", "a", done, 3)
+    assert of.delivered == {"a": 7.0}
+    assert of.reputations.mean("x") == pytest.approx((0.1 + 1) / 3)
+
+
+def test_shares_are_those_of_all_who_asked_for_one() -> None:
+    of = market()
+    tick(of, 0)
+    for bidder in ("x", "y", "z"):
+        bid(of, bidder, 1, a=9 if bidder == "x" else 1)
+    tick(of, 2)
+    completed(of, "x", "a", 3)
+    told = findings(of)
+    assert told["completed_by"] == {"x": 1, "y": 0, "z": 0}
+    assert told["jain"] == pytest.approx(1 / 3)
+    assert told["gini"] == pytest.approx(2 / 3)
+    assert told["imbalance"] == 3
+
+
+def test_a_long_chain_of_tasks_is_opened_and_canceled() -> None:
+    length = 5_000
+    chain = [Work("t0"), *(Work(f"t{number}", after=(f"t{number - 1}",)) for number in range(1, length))]
+    of = market(*chain, offers=1)
+    for now in range(4):
+        tick(of, now)
+    states = [task.state for task in of.tasks.values()]
+    assert states == [TaskState.FAILED] + [TaskState.CANCELED] * (length - 1)
+    assert of.is_over
+
+
+def test_two_tasks_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="two of the name a"):
+        market(Work("a"), Work("b"), Work("a", size=3))
 
 
 def test_circles_and_unknown_tasks_are_refused() -> None:

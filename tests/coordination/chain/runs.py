@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from coordination.byzantine_checker import ByzantineChecker
@@ -111,3 +112,46 @@ def begin(
         run.decided[node.id] = []
     simulation.watchers.append(run.watch)
     return run
+
+
+def storm(kind: ProtocolKind, seed: int, rounds: int = 80) -> Run:
+    """Half a hundred crashes and cuts, of the leader more often than not, on a lossy network with slow disks."""
+    rng = Random(seed)
+    options = {"heartbeat": 20.0} if rng.random() < 0.5 else {"heartbeat": 20.0, **_hurried(kind)}
+    run = begin(
+        kind, 4, seed=seed, loss=0.05, disk_s=rng.choice((0.0, 0.4)), torn=True, delay_s=1.5, options=options
+    )
+    ids = [1, 2, 3, 4]
+    for index in range(rounds):
+        run.propose(rng.choice(ids), f"{index}")
+        run.pass_by(rng.random() * 5)
+        leader = run.simulation.leader()
+        victim = leader.id if leader is not None and rng.random() < 0.6 else rng.choice(ids)
+        match rng.choice(("crash", "cut", "half", "nothing")):
+            case "crash":
+                run.simulation.crash(run.node(victim))
+                run.pass_by(rng.random() * 3)
+                run.simulation.restart(run.node(victim))
+            case "cut":
+                run.isolate(victim)
+                run.pass_by(rng.random() * 12)
+                run.heal()
+            case "half":
+                heard = rng.choice([replica for replica in ids if replica != victim])
+                run.simulation.network.blocked = {
+                    (victim - 1, other - 1) for other in ids if other not in (victim, heard)
+                }
+                run.simulation.network_changed()
+                run.pass_by(rng.random() * 12)
+                run.heal()
+            case _:
+                pass
+    run.propose(1, "last")
+    run.until(lambda: run.know("last"), 2000.0)
+    run.checker.finish()
+    return run
+
+
+def _hurried(kind: ProtocolKind) -> dict[str, Any]:
+    """Options with which views change often, where there are views."""
+    return {} if kind.name == "streamlet" else {"patience": 2.5, "span": 2}

@@ -7,11 +7,22 @@ from typing import Any
 
 import pytest
 
-from coordination.chain.block import QC, Block, Bundle, Forward, Notice, Proposal, Timeout, Vote
+from coordination.chain.block import (
+    GENESIS_QC,
+    QC,
+    Block,
+    Bundle,
+    Forward,
+    Notice,
+    Proposal,
+    Timeout,
+    Vote,
+    propose_statement,
+)
 from coordination.hotstuff import HOTSTUFF
 from coordination.jolteon import JOLTEON
 from coordination.protocol import Codec, Compact, Protocol, ProtocolKind, Receive, everything
-from coordination.signature import Certificate, Signature, ed25519_schemes
+from coordination.signature import Certificate, Signature, TokenScheme, ed25519_schemes
 from coordination.simulation.liar import silent
 from coordination.streamlet import STREAMLET
 from tests.coordination.chain.runs import Run, begin
@@ -266,6 +277,31 @@ def unscrupulous(make: Callable[[], Protocol], rng: Random, liars: frozenset[int
     replica: Any = make()
     replica.setting = replica.store.setting = replace(replica.setting, valid=everything)
     return replica
+
+
+@VIEWS
+def test_a_leader_cannot_make_others_store_more_than_one_block_a_view(kind: ProtocolKind) -> None:
+    run = begin(kind, liars={1: silent()})
+    scheme = TokenScheme(1)
+    for index in range(50):
+        block = Block(1, 1, 1, GENESIS_QC, (Bundle(1, index + 1, (index,)),))
+        proposal = Proposal(block, scheme.sign(1, propose_statement(1, block.digest)))
+        run.simulation.tell(run.node(2), lambda now, proposal=proposal: Receive(now, 1, proposal))
+    run.pass_by(0.0)
+    assert len(run.protocol(2).tree.pending) == 1
+    assert [found.culprit for found in run.simulation.evidence] == [1]
+
+
+@ALL
+def test_bundles_of_strangers_do_not_get_into_blocks(kind: ProtocolKind) -> None:
+    """Else a liar could feed leaders what voters refuse."""
+    run = begin(kind)
+    for replica in (1, 2, 3, 4):
+        poison = Forward((Bundle(77, 1, ("poison",)),))
+        run.simulation.tell(run.node(replica), lambda now, poison=poison: Receive(now, 3, poison))
+    run.propose(1, "x")
+    run.finish()
+    assert [run.commands(replica) for replica in (1, 2, 3, 4)] == [["x"]] * 4
 
 
 @ALL

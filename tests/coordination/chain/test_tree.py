@@ -5,7 +5,7 @@ from random import Random
 from coordination.chain.block import GENESIS, GENESIS_QC, QC, Block, Bundle
 from coordination.chain.pacemaker import Pacemaker
 from coordination.chain.tally import Tally
-from coordination.chain.tree import KEPT, Tree
+from coordination.chain.tree import KEPT, MOST_LEAVES, Tree
 from coordination.protocol import NEVER
 from coordination.quorum import byzantine
 from coordination.signature import Certificate, TokenScheme
@@ -82,6 +82,22 @@ def test_paths_lead_from_any_height_that_is_kept_to_any_block() -> None:
     assert tree.path(blocks[-1].digest, blocks[200].digest, 200) == blocks[201:]
     assert tree.certified_at(200) == (blocks[200], blocks[201].justify)
     assert tree.above(240) == blocks[241:]
+
+
+def test_old_blocks_that_nothing_was_built_on_are_dropped_when_they_are_many() -> None:
+    tree, blocks = grown(1, 2)
+    tip = child(blocks[2], 3, "tip")
+    tree.insert(tip)
+    beside = [child(blocks[1], view, "beside") for view in range(4, 3 * MOST_LEAVES)]
+    for block in beside:
+        tree.insert(block)
+        tree.thin_out(tip.digest)
+    assert len(tree.pending) <= 2 * MOST_LEAVES + 3
+    assert tip.digest in tree
+    assert blocks[2].digest in tree
+    assert beside[-1].digest in tree
+    assert beside[0].digest not in tree
+    assert tree.unsettled == len(tree.pending)
 
 
 def test_a_tally_keeps_the_latest_of_each_signer_alone() -> None:

@@ -15,11 +15,13 @@ from coordination.pbft.message import (
 )
 from coordination.pbft.reader import PbftReader
 from coordination.pbft.replica import PBFT, Pbft
-from coordination.protocol import Effects, Persisted, Propose, Receive, Restore, Setting, Tick
+from coordination.protocol import Effects, Persisted, Propose, ProtocolKind, Receive, Restore, Setting, Tick
 from coordination.request import Request
 from coordination.signature import TokenScheme, digest
+from coordination.simulation.latency import Constant
 from coordination.simulation.liar import LIARS
-from coordination.simulation.simulation import World
+from coordination.simulation.network import NetworkSettings
+from coordination.simulation.simulation import Simulation, World
 from coordination.testimony import conflict
 from tests.coordination.agreement import Run, unit
 
@@ -255,3 +257,30 @@ def test_the_primary_puts_what_waits_into_larger_batches_when_the_pipeline_is_fu
         effects = primary.handle(Receive(2.0, signer, commit(signer, first[0])))
     (second, *_) = messages(effects, PrePrepare)
     assert [request.commands for request in second.batch] == [("b",), ("c",)]
+
+
+def test_checkpoint_words_that_all_got_lost_are_said_again_to_who_asks() -> None:
+    """Without that, the window would stay full for ever."""
+    lost: set[int] = set()
+
+    class Mumbling(Pbft):
+        """Its words for checkpoints are lost on the way until 100 delays have passed."""
+
+        def handle(self, event: Any) -> Effects:
+            effects = super().handle(event)
+            if event.now < 100.0:
+                words = [send for send in effects.sends if type(send[1]) is Checkpoint]
+                lost.update(message.slot for _, message, _ in words)
+                effects.sends = [send for send in effects.sends if send not in words]
+            return effects
+
+    kind = ProtocolKind(**{**vars(PBFT), "make": Mumbling})
+    world = World(kind, 4, NetworkSettings(Constant(1.0)), delay_s=1.0, options={"checkpoint": 2})
+    simulation = Simulation(world, 1)
+    for number in range(12):
+        simulation.propose(simulation.nodes[0], (f"command {number}",), at=5.0 * number)
+    simulation.run(until_s=100.0, events=20_000)
+    assert lost == {2, 4}
+    assert simulation.slots == 4, "the window is full"
+    simulation.run(until_s=400.0, events=40_000)
+    assert simulation.commands == 12

@@ -133,7 +133,7 @@ VARIANTS: dict[type[Raft], set[str]] = {
         "no two replicas apply different entries at an index",
     },
     TellsAnotherState: {"an installed state is the one compacted"},
-    ForgetsItsLog: {"no entry is cut without a conflict"},
+    ForgetsItsLog: {"no entry is cut without a conflict", "term, commit and applied index never fall"},
 }
 
 

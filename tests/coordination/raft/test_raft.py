@@ -42,6 +42,7 @@ from coordination.raft.messages import (
     HeartbeatReply,
     InstallSnapshot,
     Saved,
+    Snapshot,
     TimeoutNow,
     TransferLeadership,
     Voted,
@@ -408,6 +409,17 @@ def test_a_replica_that_lags_gets_a_snapshot_and_says_so_when_it_is_stored() -> 
     assert late.handle(Receive(5.0, 1, message)).installed is None, "it is taken once"
 
 
+def test_a_snapshot_from_before_a_follower_was_added_is_taken_over_and_what_adds_it_comes_next() -> None:
+    late = replica(3)
+    older = InstallSnapshot(2, Snapshot(4, 1, Members((1, 2)), "four"))
+    effects = stored(late, Receive(1.0, 1, older))[0]
+    assert effects.installed is not None
+    assert sent(effects) == [AppendReply(2, 4)]
+    added = Append(2, 4, 1, 5, (Entry(2, 5, (), change_from("v3")),))
+    stored(late, Receive(2.0, 1, added))
+    assert late.configuration == (5, Members((1, 2, 3)))
+
+
 def test_a_snapshot_that_was_lost_is_sent_again() -> None:
     raft = leader(trailing=0, election_s=10.0, heartbeat_s=1.0)
     stored(raft, Propose(2.0, ("a",)), Receive(2.0, 2, AppendReply(1, 2)), Compact(2.0, 2, "two"))
@@ -508,6 +520,8 @@ def test_orders_and_changes_of_other_types_are_refused() -> None:
         raft.handle(ChangeMembers(1.0, "v4"))
     with pytest.raises(ConfigurationError, match="Write v3"):
         change_from("w3")
+    with pytest.raises(ConfigurationError, match="'v0' is no change"):
+        change_from("v0")
 
 
 def test_messages_and_records_survive_the_wire() -> None:
@@ -525,8 +539,6 @@ def test_messages_and_records_survive_the_wire() -> None:
 
 
 def _snapshot() -> Any:
-    from coordination.raft.messages import Snapshot  # noqa: PLC0415  # named like the event it is not
-
     return Snapshot(4, 1, Members((1, 2), (2, 3), (4,), (3,), True), {"k": "v"})
 
 

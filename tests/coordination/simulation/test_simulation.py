@@ -126,6 +126,21 @@ def test_a_dead_machine_hears_nothing_and_a_paused_one_hears_it_later() -> None:
     assert scribe(simulation, 2).heard == [(pytest.approx(1.0), 1, Note("told", 7))]
 
 
+def test_what_is_durable_stays_so_when_older_news_of_the_disk_comes_late() -> None:
+    simulation = scribes(disk_s=0.1)
+    node = simulation.nodes[0]
+    simulation.propose(node, (1,))
+    simulation.propose(node, (2,), at=0.01)
+    simulation.at(
+        0.095, partial(simulation.pause, node)
+    )  # the first is stored while the machine stands still
+    simulation.at(0.105, partial(simulation.resume, node))
+    simulation.run()
+    assert scribe(simulation, 0).persisted == [2, 1]
+    assert node.durable_token == 2
+    assert not node.held
+
+
 def test_a_tick_comes_by_the_replicas_own_clock() -> None:
     simulation = scribes()
     node = simulation.nodes[0]

@@ -1,0 +1,1 @@
+"""Campaigns over the protocols that replicate no log: rumours, membership, averages, elections, replicated types."""

@@ -1,0 +1,210 @@
+"""A shard of a memory in a Ray actor.
+
+Rules:
+* The actor is a `Memory` whose methods are called from many threads at once; the store and the index stand that.
+* A restart runs `__init__` only, and Ray makes calls again whose answers were lost: so every write carries an
+  idempotency key, and an actor that starts waits for its predecessor's lock on the folder.
+* Calls come in batches (`memory/batch.py`): texts of a batch are embedded together, and its writes share a commit. An
+  answer of a batch that is an error is handed over as a value, to be raised by who asked.
+* The folder is on the disk of the node where the actor runs; a follower's should be on another node.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+
+from inference.embedder import Embedder, EmbedderIdentity
+from inference.embedding_cache import CachedEmbedder
+from inference.hashing_embedder import HashingEmbedder
+from memory.changes import Changes
+from memory.errors import InvalidItem, StoreLocked
+from memory.follower import Follower, Replication
+from memory.item import Draft, Kind, check_text
+from memory.memory import Memory
+from memory.ranking import Query, Ranked, RankingSettings
+from memory.scope import Scope
+from memory.settings import MemorySettings
+from memory.transaction import Receipt
+from memory.view import Pair
+
+_LOCK_WAIT_S: Final = 60.0
+_LOCK_PAUSE_S: Final = 0.2
+_CONFIRM_S: Final = 30.0
+
+
+def default_embedder() -> Embedder:
+    """The built-in embedder, with a cache."""
+    return CachedEmbedder(HashingEmbedder())
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question of a batch."""
+
+    text: str
+    scope: Scope
+    k: int = 10
+    kinds: frozenset[Kind] | None = None
+    valid_at: float | None = None
+    within: tuple[Scope, ...] | None = None
+    merging: bool = False
+    """True for candidates with their vectors, to be ranked with those of other shards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A write of a batch."""
+
+    drafts: tuple[Draft, ...]
+    scope: Scope
+    key: str
+    replicated: bool = False
+    """True to answer when a follower has it too."""
+
+
+class MemoryActor(Memory):
+    """A `Memory` as an actor: what it adds is batches, moving and following."""
+
+    def __init__(
+        self,
+        folder: str,
+        make_embedder: Callable[[], Embedder] = default_embedder,
+        settings: MemorySettings | None = None,
+        ranking: RankingSettings | None = None,
+        *,
+        followers: Sequence[Any] = (),
+        follows: bool = False,
+    ) -> None:
+        until = time.monotonic() + _LOCK_WAIT_S
+        embedder = make_embedder()
+        while True:
+            try:
+                super().__init__(Path(folder), embedder, settings=settings, ranking=ranking)
+                break
+            except StoreLocked:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_LOCK_PAUSE_S)
+        self._follower = Follower(self.shard) if follows else None
+        self._replication: Replication | None = None
+        if followers:
+            self._replication = Replication(self.shard, [_sender(each) for each in followers])
+
+    def identity(self) -> EmbedderIdentity:
+        """Of the vectors here."""
+        return self.embedder.identity
+
+    def ask_all(self, asks: Sequence[Ask]) -> list[Any]:
+        """The answers to questions: `list[Ranked]`, or (Query, candidates), or the error."""
+        answers: list[Any] = [None] * len(asks)
+        sound: list[int] = []
+        for at, ask in enumerate(asks):
+            try:
+                check_text(ask.text)
+                sound.append(at)
+            except InvalidItem as error:
+                answers[at] = error
+        vectors = self.embedder.embed([asks[at].text for at in sound])
+        for at, vector in zip(sound, vectors, strict=True):
+            try:
+                answers[at] = self._answer(asks[at], vector)
+            except Exception as error:  # handed over to who asked
+                answers[at] = error
+        return answers
+
+    def tell_all(self, tells: Sequence[Tell]) -> list[Any]:
+        """Does writes, as far as they go in one commit; the receipts of each, or its error."""
+        vectors = self.embedder.embed([draft.text for tell in tells for draft in tell.drafts])
+        begun: list[Any] = []
+        first = 0
+        for tell in tells:
+            after = first + len(tell.drafts)
+            try:
+                begun.append(self.shard.begin_add(tell.drafts, vectors[first:after], tell.scope, tell.key))
+            except Exception as error:  # handed over to who asked
+                begun.append(error)
+            first = after
+        return [self._finished(each, tell) for each, tell in zip(begun, tells, strict=True)]
+
+    def _finished(self, begun: Any, tell: Tell) -> list[Receipt] | Exception:
+        if isinstance(begun, Exception):
+            return begun
+        try:
+            receipts: list[Receipt] = self.shard.writer.answer(begun)
+            if tell.replicated:
+                self.confirm(max(receipt.sequence for receipt in receipts))
+        except Exception as error:  # handed over to who asked
+            return error
+        return receipts
+
+    def _answer(self, ask: Ask, vector: Any) -> list[Ranked] | tuple[Query, list[Pair]]:
+        if not ask.merging:
+            return self.recall(
+                ask.text, scope=ask.scope, k=ask.k, kinds=ask.kinds, valid_at=ask.valid_at, within=ask.within,
+                vector=vector,
+            )  # fmt: skip
+        query = self.query(ask.text, ask.k, vector)
+        found = self.candidates(
+            query, scope=ask.scope, within=ask.within, kinds=ask.kinds, valid_at=ask.valid_at
+        )
+        return query, found
+
+    def confirm(self, sequence: int) -> None:
+        """Waits until a follower has a write. Raises `NotReplicated`."""
+        if self._replication is None:
+            raise InvalidItem("this memory was started without followers: start_memory(followers=1)")
+        self._replication.confirm(sequence, _CONFIRM_S)
+
+    def take(self, changes: Changes) -> int:
+        """As a follower: see `Follower.take`."""
+        if self._follower is None:
+            raise InvalidItem("this shard leads")
+        return self._follower.take(changes)
+
+    def promote(self) -> int:
+        """As a follower: see `Follower.promote`."""
+        if self._follower is None:
+            raise InvalidItem("this shard leads")
+        return self._follower.promote()
+
+    def changes(self, after: int, slots: frozenset[int] | None = None) -> Changes:
+        """See `Shard.changes`."""
+        return self.shard.changes(after, slots)
+
+    def adopt(self, changes: Changes) -> None:
+        """See `Shard.adopt`."""
+        self.shard.adopt(changes)
+
+    def freeze(self, slots: frozenset[int]) -> None:
+        """See `Shard.freeze`."""
+        self.shard.freeze(slots)
+
+    def assign(self, slots: frozenset[int]) -> None:
+        """See `Shard.assign`."""
+        self.shard.assign(slots)
+
+    def made_of(self, ids: Sequence[int], scope: Scope) -> list[int]:
+        """Items here that were made of these, wherever in the reader's tenant they live."""
+        return self.shard.made_of(ids, scope)
+
+    def purge_made(self, ids: Sequence[int], scope: Scope) -> list[int]:
+        """Erases items here that were made of what the reader purges, and what hangs on them."""
+        return [receipt.id for receipt in self.shard.erase(ids, scope, derived=True, owned=True)]
+
+    def stop(self) -> None:
+        """Closes the memory, with a snapshot, before the actor is ended."""
+        if self._replication is not None:
+            self._replication.close()
+        self.close()
+
+
+def _sender(follower: Any) -> Callable[[Changes], int]:
+    def send(changes: Changes) -> int:
+        reached: int = ray.get(follower.take.remote(changes), timeout=_CONFIRM_S)
+        return reached
+
+    return send

@@ -1,0 +1,143 @@
+"""A seat: the memory as one agent has it, under its own scope. What `context.memory` is.
+
+The seat holds the scope, so an agent cannot name another's; wider scopes it may name, if it sees them. It stands on a
+`Door`: a memory in this process (`LocalDoor`), or one on Ray (`memory/ray_memory.py`).
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from memory.item import Draft, Item, Kind
+from memory.memory import Memory
+from memory.ranking import Ranked
+from memory.scope import Scope
+from memory.transaction import Receipt
+
+
+class Door(Protocol):
+    """The calls of `Memory` that an agent may make, awaited; each means what it means there."""
+
+    async def remember_all(
+        self, drafts: Sequence[Draft], *, scope: Scope, key: str = ""
+    ) -> list[Receipt]: ...
+    async def recall(
+        self,
+        text: str,
+        *,
+        scope: Scope,
+        k: int = 10,
+        kinds: Iterable[Kind] | None = None,
+        valid_at: float | None = None,
+        within: Sequence[Scope] | None = None,
+    ) -> list[Ranked]: ...
+    async def get(self, item_id: int, *, scope: Scope) -> Item: ...
+    async def correct(
+        self, item_id: int, text: str | None = None, *, scope: Scope, key: str = "", **changes: Any
+    ) -> Receipt: ...
+    async def forget(self, item_id: int, *, scope: Scope, key: str = "") -> Receipt: ...
+    async def share(self, item_id: int, *, scope: Scope, into: Scope, key: str = "") -> Receipt: ...
+    async def as_of(self, when: float, text: str = "", *, scope: Scope, k: int = 10) -> list[Ranked]: ...
+
+
+class LocalDoor:
+    """A memory in this process. Calls run in threads, so that the loop goes on meanwhile."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    async def remember_all(self, drafts: Sequence[Draft], *, scope: Scope, key: str = "") -> list[Receipt]:
+        """See `Memory.remember_all`."""
+        return await asyncio.to_thread(self._memory.remember_all, drafts, scope=scope, key=key)
+
+    async def recall(
+        self,
+        text: str,
+        *,
+        scope: Scope,
+        k: int = 10,
+        kinds: Iterable[Kind] | None = None,
+        valid_at: float | None = None,
+        within: Sequence[Scope] | None = None,
+    ) -> list[Ranked]:
+        """See `Memory.recall`."""
+        return await asyncio.to_thread(
+            self._memory.recall, text, scope=scope, k=k, kinds=kinds, valid_at=valid_at, within=within
+        )
+
+    async def get(self, item_id: int, *, scope: Scope) -> Item:
+        """See `Memory.get`."""
+        return await asyncio.to_thread(self._memory.get, item_id, scope=scope)
+
+    async def correct(
+        self, item_id: int, text: str | None = None, *, scope: Scope, key: str = "", **changes: Any
+    ) -> Receipt:
+        """See `Memory.correct`."""
+        return await asyncio.to_thread(self._memory.correct, item_id, text, scope=scope, key=key, **changes)
+
+    async def forget(self, item_id: int, *, scope: Scope, key: str = "") -> Receipt:
+        """See `Memory.forget`."""
+        return await asyncio.to_thread(self._memory.forget, item_id, scope=scope, key=key)
+
+    async def share(self, item_id: int, *, scope: Scope, into: Scope, key: str = "") -> Receipt:
+        """See `Memory.share`."""
+        return await asyncio.to_thread(self._memory.share, item_id, scope=scope, into=into, key=key)
+
+    async def as_of(self, when: float, text: str = "", *, scope: Scope, k: int = 10) -> list[Ranked]:
+        """See `Memory.as_of`."""
+        return await asyncio.to_thread(self._memory.as_of, when, text, scope=scope, k=k)
+
+
+class Seat:
+    """One agent's memory."""
+
+    def __init__(self, door: Door, scope: Scope) -> None:
+        self._door = door
+        self.scope = scope
+
+    async def remember(
+        self, text: str, *, into: Scope | None = None, kind: Kind = Kind.NOTE, key: str = "", **fields: Any
+    ) -> Receipt:
+        """Remembers a text; `into` a scope above the agent's own, if given. `fields` are those of `Draft`."""
+        draft = Draft(into or self.scope, text, kind, **fields)
+        return (await self._door.remember_all([draft], scope=self.scope, key=key))[0]
+
+    async def remember_all(self, drafts: Sequence[Draft], *, key: str = "") -> list[Receipt]:
+        """Remembers drafts; those of one scope together or not at all."""
+        return await self._door.remember_all(drafts, scope=self.scope, key=key)
+
+    async def recall(
+        self,
+        text: str,
+        *,
+        k: int = 10,
+        kinds: Iterable[Kind] | None = None,
+        valid_at: float | None = None,
+        within: Sequence[Scope] | None = None,
+    ) -> list[Ranked]:
+        """The k items that answer best, of all that the agent sees, each with its score by parts."""
+        return await self._door.recall(
+            text, scope=self.scope, k=k, kinds=kinds, valid_at=valid_at, within=within
+        )
+
+    async def get(self, item_id: int) -> Item:
+        """The item, if the agent sees it."""
+        return await self._door.get(item_id, scope=self.scope)
+
+    async def correct(
+        self, item_id: int, text: str | None = None, *, key: str = "", **changes: Any
+    ) -> Receipt:
+        """Puts a new item in the place of one that is believed."""
+        return await self._door.correct(item_id, text, scope=self.scope, key=key, **changes)
+
+    async def forget(self, item_id: int, *, key: str = "") -> Receipt:
+        """Erases one item."""
+        return await self._door.forget(item_id, scope=self.scope, key=key)
+
+    async def share(self, item_id: int, into: Scope, *, key: str = "") -> Receipt:
+        """Publishes a copy of an item to a scope above."""
+        return await self._door.share(item_id, scope=self.scope, into=into, key=key)
+
+    async def as_of(self, when: float, text: str = "", *, k: int = 10) -> list[Ranked]:
+        """What was believed at a time."""
+        return await self._door.as_of(when, text, scope=self.scope, k=k)

@@ -1,0 +1,33 @@
+"""The embedder as an actor: many callers, few batches, the same vectors."""
+
+import pytest
+
+from tests.actors.ray_program import run_program
+
+
+@pytest.mark.ray
+def test_many_calls_share_batches_and_get_the_vectors_of_a_local_embedder() -> None:
+    told = run_program(
+        """
+        import asyncio
+        import numpy as np, ray
+        from inference.hashing_embedder import HashingEmbedder
+        from inference.micro_batch import BatchSettings
+        from inference.ray_embedder import start_embedder
+        from tests.actors.ray_here import RAY_OPTIONS
+
+        ray.init(address="local", **RAY_OPTIONS, logging_level="error")
+        embedder = start_embedder(HashingEmbedder, settings=BatchSettings(wait_s=0.005), num_cpus=0.1)
+        print(embedder.identity == HashingEmbedder().identity)
+        texts = [f"text number {number}" for number in range(64)]
+        answers = np.vstack(ray.get([embedder.actor.embed.remote([text]) for text in texts]))
+        expected = HashingEmbedder().embed(texts)
+        print(np.allclose(answers, expected, atol=1e-6), np.allclose(embedder.embed(texts), expected, atol=1e-6))
+        print(np.allclose(asyncio.run(embedder.embed_async(texts)), expected, atol=1e-6))
+        counts = embedder.counts()
+        print(counts["texts"], counts["batches"] < 64)
+        ray.shutdown()
+        """,
+        preamble="",
+    )
+    assert told == ["True", "True True", "True", "192 True"]
