@@ -19,6 +19,7 @@ from inference.budget import Budget
 from inference.clock import Clock
 from inference.endpoint import EndpointSettings
 from inference.errors import ConfigurationError
+from inference.ledger import Ledger
 from inference.limited import LimitedLLM
 from inference.limits import Rate
 from inference.llm import BaseLLM
@@ -50,16 +51,22 @@ def open_service(plan: ModelPlan, *, clock: Clock | None = None) -> ObservedLLM:
 
 def open_observed(plan: ModelPlan, *, clock: Clock | None = None, resumed: bool = False) -> Opened:
     """The same, with its parts. `resumed` for a service that starts again."""
-    budget = Budget(plan.budget)
+    ledger = None if plan.ledger is None else Ledger(plan.ledger, must_exist=resumed)
+    budget = Budget(plan.budget, ledger)
+    try:
+        model = open_recorded(plan, resumed=resumed)
+    except BaseException:
+        budget.close()
+        raise
     limited = LimitedLLM(
-        open_recorded(plan, resumed=resumed),
+        model,
         plan.limits,
         rate=Rate() if plan.mode == "replay" else plan.rate,
         budget=budget,
         price=plan.known_price,
         clock=clock,
     )
-    return Opened(ObservedLLM(limited, plan.spec), limited, budget)
+    return Opened(ObservedLLM(limited, plan.spec, budget.close), limited, budget)
 
 
 def open_recorded(plan: ModelPlan, *, resumed: bool = False) -> BaseLLM:
