@@ -112,7 +112,9 @@ class ServiceActor:
                     raise
                 limits = self._plan.limits
                 held = limits.queued_requests + limits.running_requests + _ROOM
-                self._desk = ServiceDesk(self._opened.observed, held=held, lease_s=self._lease_s, poll_s=self._lease_s / 6)
+                self._desk = ServiceDesk(
+                    self._opened.observed, held=held, lease_s=self._lease_s, poll_s=self._lease_s / 6
+                )
                 metrics = ServingMetrics(self._plan.model, self._opened)
                 self._metrics = asyncio.ensure_future(metrics.keep())
         return self._desk

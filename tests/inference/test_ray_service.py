@@ -5,7 +5,7 @@ import pytest
 from tests.actors.ray_program import run_program
 
 PREAMBLE = '''
-import asyncio, os, tempfile, time, urllib.request
+import asyncio, tempfile, time, urllib.request
 from pathlib import Path
 import ray
 from inference import *
@@ -29,8 +29,6 @@ class Cell:
     async def ask(self, texts, agent="a/1"):
         done = await asyncio.gather(*(self.model.complete(asked(text, agent)) for text in texts), return_exceptions=True)
         return [outcome.text if isinstance(outcome, Completion) else outcome for outcome in done]
-    async def crash(self):
-        os._exit(1)
 
 def cells(service, count=2):
     return [ray.remote(Cell).options(num_cpus=0).remote(service) for _ in range(count)]
@@ -175,7 +173,7 @@ def test_a_pool_survives_an_actor_killed_in_mid_request_and_a_service_frees_the_
         waiting = cell.ask.remote([f"w{number}" for number in range(30)])
         while service.stats()["waiting"] < 25:
             time.sleep(0.05)
-        cell.crash.remote()
+        ray.kill(cell)
         until = time.monotonic() + 60
         while service.stats()["waiting"] and time.monotonic() < until:
             time.sleep(0.1)
