@@ -153,8 +153,8 @@ async def memory(agents: int, count: int, limits: ServingLimits) -> tuple[float,
 def waits(
     *, agents: int, requests: int, chatty: int, running: int, answer_s: float, fair: bool
 ) -> dict[str, list[float]]:
-    """Virtual seconds that requests wait, sorted: of the `chatty` agent, which asks first, of all `others`, and of these
-    each one's `first`."""
+    """Virtual seconds that requests wait, sorted: of the `chatty` agent, which asks first, of all `others`, and of
+    each other's `first`."""
     admission = Admission(
         ServingLimits(running_requests=running, queued_requests=requests, agent_requests=requests)
     )

@@ -124,12 +124,13 @@ class ServiceActor:
         resumed = ray.get_runtime_context().was_current_actor_reconstructed
         for _ in range(_LEDGER_ATTEMPTS):
             try:
-                return open_observed(self._plan, resumed=resumed)
+                # In a thread: engines take minutes to start, and other calls must hear that they wait.
+                return await asyncio.to_thread(open_observed, self._plan, resumed=resumed)
             except LedgerLocked:
                 if not resumed:
                     raise
                 await asyncio.sleep(_LEDGER_PAUSE_S)
-        return open_observed(self._plan, resumed=resumed)
+        return await asyncio.to_thread(open_observed, self._plan, resumed=resumed)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ Rules:
 """
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from inference.budget import Budget
@@ -81,7 +82,11 @@ def open_recorded(plan: ModelPlan, *, resumed: bool = False) -> BaseLLM:
 
 
 def open_source(plan: ModelPlan) -> BaseLLM:
-    """What answers: the model itself, or a pool of its replicas."""
+    """What answers: the model itself, or a pool of its replicas. Blocks while engines start."""
+    if plan.spec.provider == "vllm":
+        # Only here, since it imports Ray.
+        source: BaseLLM = import_module("inference.ray_vllm_pool").start_replicas(plan)
+        return source
     settings = endpoint_settings(plan)
     if plan.replicas == 1:
         return open_model(plan.spec, settings)
@@ -105,18 +110,24 @@ def _recorded_identity(path: Path, spec: ModelSpec) -> str:
     """The identity in a recording that a line names. Raises `ConfigurationError` unless there is exactly one."""
     match spec.provider:
         case "scripted":
-            name = load_script(Path(spec.place)).identity
+            names = [load_script(Path(spec.place)).identity]
         case "ollama":
-            name = f"ollama:{spec.place or DEFAULT_URL}#{spec.name}"
+            names = [f"ollama:{spec.place or DEFAULT_URL}#{spec.name}"]
+        case "vllm":  # a folder is recorded under its own name
+            names = [f"vllm:{spec.name}", f"vllm:{Path(spec.name).name}"]
         case _:
-            name = str(spec)
+            names = [str(spec)]
     recording = Recording(path)
     recording.close()
-    found = [model for model in recording.models if model == name or model.startswith(f"{name}@")]
+    found = [
+        model
+        for model in recording.models
+        if any(model == name or model.startswith(f"{name}@") for name in names)
+    ]
     if len(found) != 1:
         told = ", ".join(recording.models) or "no model"
         raise ConfigurationError(
-            f"{path} holds answers of {told}, and the plan's model is {name}"
+            f"{path} holds answers of {told}, and the plan's model is {names[0]}"
             + (": which revision is not said. Write replay:PATH#IDENTITY" if found else "")
         )
     return found[0]

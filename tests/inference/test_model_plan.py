@@ -26,7 +26,7 @@ def test_a_plan_is_plain_data_that_pickles_and_can_be_written_down() -> None:
         replicas=4,
         seed=7,
         deterministic=True,
-        vllm={"enforce_eager": True, "max_model_len": 2048},
+        vllm={"context_tokens": 2048, "engine_arguments": {"enforce_eager": True}},
     )
     assert pickle.loads(pickle.dumps(plan)) == plan  # noqa: S301  # our own bytes
     described = plan.described()
@@ -34,6 +34,8 @@ def test_a_plan_is_plain_data_that_pickles_and_can_be_written_down() -> None:
     assert described["recording"] == "run/completions.jsonl"
     assert described["budget"]["roles"]["judge"]["tokens"] == 9
     assert described["price"] is None
+    assert plan.vllm_settings.deterministic
+    assert (plan.vllm_settings.seed, plan.vllm_settings.context_tokens) == (7, 2048)
     assert plan.has_ceiling
     assert not plan.has_usd_ceiling
     assert not ModelPlan("vllm:x").has_ceiling
@@ -56,7 +58,10 @@ def test_a_plan_is_plain_data_that_pickles_and_can_be_written_down() -> None:
         ({"seed": 1.5}, "seed is 1.5"),
         ({"timeout_s": 0}, "timeout_s"),
         ({"idle_s": "ten"}, "idle_s"),
-        ({"vllm": {"max_model_len": 5}}, "vllm:NAME"),
+        ({"vllm": {"context_tokens": 5}}, "vllm:NAME"),
+        ({"model": "vllm:x", "vllm": {"max_model_len": 5}}, "no setting 'max_model_len'"),
+        ({"model": "vllm:x", "vllm": {"cpus": "many"}}, "wrong kind"),
+        ({"model": "vllm:x", "vllm": {"gpu_memory": 2.0}}, "gpu_memory is 2.0"),
         ({"model": "vllm:x", "vllm": {"model_class": object()}}, "no plain value"),
         ({"limits": {"running_requests": 5}}, "limits is"),
         ({"recording": "x"}, "recording is"),

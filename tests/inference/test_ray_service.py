@@ -27,7 +27,8 @@ class Cell:
     def __init__(self, service):
         self.model = ServiceLLM(service, ServiceSettings(reconnect_s=30))
     async def ask(self, texts, agent="a/1"):
-        done = await asyncio.gather(*(self.model.complete(asked(text, agent)) for text in texts), return_exceptions=True)
+        asking = (self.model.complete(asked(text, agent)) for text in texts)
+        done = await asyncio.gather(*asking, return_exceptions=True)
         return [outcome.text if isinstance(outcome, Completion) else outcome for outcome in done]
 
 def cells(service, count=2):

@@ -29,7 +29,7 @@ from tests.inference.conformance import check_model
 from tests.inference.line import Line
 
 SPEC = parse_model("openai:http://host:8000/v1#some/name")
-SECRET = "the secret of the prompt"
+PRIVATE = "what only the prompt says"
 WHO = Caller("voter/1", "voter", "run-1", "c/1")
 
 
@@ -57,16 +57,16 @@ class Engine(BaseLLM):
         if self.error is not None:
             raise self.error
         timing = Timing(total_s=0.5, first_token_s=0.25)
-        return Completion((Choice(SECRET),), Usage(100, 20, 60), "name-2", timing)
+        return Completion((Choice(PRIVATE),), Usage(100, 20, 60), "name-2", timing)
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
-        yield Delta(SECRET)
+        yield Delta(PRIVATE)
         yield Delta(completion=await self.complete(request))
 
 
 def asked(**options: object) -> Request:
-    sampling = Sampling(max_tokens=50, seed=3, stop=(SECRET,), n=1)
-    return Request.of(SECRET, system=SECRET, caller=WHO, sampling=sampling, **options)
+    sampling = Sampling(max_tokens=50, seed=3, stop=(PRIVATE,), n=1)
+    return Request.of(PRIVATE, system=PRIVATE, caller=WHO, sampling=sampling, **options)
 
 
 def told(spans: InMemorySpanExporter) -> ReadableSpan:
@@ -85,8 +85,8 @@ def test_observing_changes_nothing_of_a_model() -> None:
 def test_a_call_has_a_span_by_the_conventions(spans: InMemorySpanExporter) -> None:
     async def main() -> None:
         limited = LimitedLLM(Engine(), price=Price(1.0, 2.0))
-        tool = Tool("lookup", SECRET)
-        schema = ResponseSchema.json({"type": "object", "title": SECRET})
+        tool = Tool("lookup", PRIVATE)
+        schema = ResponseSchema.json({"type": "object", "title": PRIVATE})
         async with ObservedLLM(limited, SPEC) as model:
             await model.complete(asked(tools=[tool], response_schema=schema))
 
@@ -132,7 +132,7 @@ def test_a_call_has_a_span_by_the_conventions(spans: InMemorySpanExporter) -> No
 @pytest.mark.parametrize("stream", [False, True])
 def test_no_content_and_no_errors_text_is_in_a_span(spans: InMemorySpanExporter, stream: bool) -> None:
     async def main() -> None:
-        for error in (None, RateLimited(f"slow down, {SECRET}", wait_s=1.0)):
+        for error in (None, RateLimited(f"slow down, {PRIVATE}", wait_s=1.0)):
             model = ObservedLLM(Engine(error), SPEC)
             try:
                 if stream:
@@ -146,7 +146,7 @@ def test_no_content_and_no_errors_text_is_in_a_span(spans: InMemorySpanExporter,
 
     asyncio.run(main())
     good, bad = spans.get_finished_spans()
-    assert SECRET not in good.to_json() + bad.to_json()
+    assert PRIVATE not in good.to_json() + bad.to_json()
     attributes = dict(bad.attributes or {})
     assert attributes["error.type"] == "rate_limited"
     assert bad.status.status_code == StatusCode.ERROR
