@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
+from benchmarks.inference_model import make_model
 from inference.completion import Completion
 from inference.errors import ConfigurationError
 from inference.model_plan import ModelPlan
@@ -16,7 +16,6 @@ from inference.service import open_service
 from inference.service_llm import ServiceLLM
 from tests.actors.ray_here import RAY_OPTIONS
 from tests.inference.needs import needs_vllm
-from tests.inference.random_model import make_model
 
 pytestmark = pytest.mark.ray
 
