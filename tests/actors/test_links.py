@@ -47,12 +47,16 @@ class Counted:
 
 async def heard_through(transport: Counted, schedule: str, questions: int) -> list[int]:
     """What the asker in one cell heard from the peer in another."""
-    plan = Plan({"asker": Role(Asker), "echo": Role(Echo, count=8)}, schedule=schedule, run_id="links", cells=2)
+    plan = Plan(
+        {"asker": Role(Asker), "echo": Role(Echo, count=8)}, schedule=schedule, run_id="links", cells=2
+    )
     runtime = LocalRuntime(plan, transport)
     transport.inner = LocalTransport(runtime.hosts)
     async with Swarm(plan, runtime) as swarm:
         place = runtime.placement
-        far = next(to for to in (f"echo/{n}" for n in range(8)) if place.cell_of(to) != place.cell_of("asker"))
+        far = next(
+            to for to in (f"echo/{n}" for n in range(8)) if place.cell_of(to) != place.cell_of("asker")
+        )
         return list((await swarm.ask("asker", [far, questions], timeout_s=60)).data)
 
 
