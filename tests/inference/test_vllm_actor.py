@@ -21,6 +21,7 @@ from inference.errors import (
     LLMError,
     QueueFull,
 )
+from inference.provider import open_model
 from inference.request import Request, Sampling
 from inference.vllm_settings import VLLMSettings
 from inference.vllm_wire import encoded_request
@@ -205,7 +206,7 @@ def test_an_engine_killed_in_mid_stream_is_told_and_the_next_is_served(served: S
 def test_what_is_not_there_is_told_and_leaves_the_actor_serving(served: Served) -> None:
     model = str(served.folder)
     for start, told in (
-        (lambda: served.start("no/model"), "download it once"),
+        (lambda: open_model("vllm:no/model"), "download it once"),
         (lambda: served.start(str(served.folder / "nothing")), "there is no folder"),
         (lambda: served.start(model, VLLMSettings(gpus=1)), "Ray knows of 0"),
         (lambda: served.start(model, VLLMSettings(tensor_parallel=2, gpus=2)), "Ray knows of 0"),

@@ -15,6 +15,7 @@ from benchmarks.inference_model import CONTEXT, make_adapter, make_model
 from inference.completion import Delta
 from inference.errors import (
     BadRequest,
+    ConfigurationError,
     ContextTooLong,
     DeadlinePassed,
     EngineDead,
@@ -23,6 +24,7 @@ from inference.errors import (
 )
 from inference.message import ChatMessage, ToolCall
 from inference.request import Request, ResponseSchema, Sampling, Tool
+from inference.vllm_arguments import Platform
 from inference.vllm_engine import VLLMEngine
 from inference.vllm_settings import VLLMSettings
 from tests.inference.conformance import check_model, pieces
@@ -49,7 +51,7 @@ class Engine:
     """An engine, and the loop that it lives in."""
 
     def __init__(self, folder: Path) -> None:
-        make_model(folder / "random")
+        self.folder = make_model(folder / "random")
         adapter = make_adapter(folder / "adapter")
         settings = VLLMSettings(
             cache_bytes=32 << 20,
@@ -57,7 +59,7 @@ class Engine:
             unfinished_requests=40,
             adapters={"judge": str(adapter)},
         )
-        self.llm = VLLMEngine(str(folder / "random"), settings)
+        self.llm = VLLMEngine(str(self.folder), settings)
         self.loop = LoopThread()
 
     def complete(self, request: Request, **options: Any) -> Any:
@@ -316,6 +318,38 @@ def test_beyond_the_queue_callers_are_told_to_hold_back(engine: Engine) -> None:
     assert len(refused) == 20
     assert all(each.definite and "40 may be" in str(each) for each in refused)
     assert sum(not isinstance(each, BaseException) for each in told) == 40
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"gpus": 1}, "ask for 1 GPU.*runs on the CPU"),
+        ({"cache_bytes": 1 << 50}, "bytes of memory are free: give at most"),
+        ({"cache_bytes": 1 << 16}, "takes 524,288: give more, or context_tokens of at most 128"),
+        ({"context_tokens": 1 << 20}, "vLLM does not take the settings"),
+        ({"quantization": "none_such"}, "vLLM does not take the settings"),
+        ({"engine_arguments": {"none_such": 1}}, "names 'none_such', which vLLM 0.32"),
+        ({"engine_arguments": {"seed": 1}}, "a setting stands for it already"),
+    ],
+    ids=lambda each: next(iter(each)) if isinstance(each, dict) else "",
+)
+def test_what_cannot_start_is_told_before_an_engine_is_started(
+    engine: Engine, settings: Any, told: str
+) -> None:
+    llm = VLLMEngine(str(engine.folder), VLLMSettings(**settings))
+    with pytest.raises(ConfigurationError, match=told):
+        engine.loop.run(llm.start())
+    assert llm.health().state == "dead"
+    with pytest.raises(ConfigurationError, match=told):  # told again, and not tried again
+        engine.loop.run(llm.complete(Request.of("x")))
+
+
+def test_batch_invariance_is_said_to_be_missing_where_it_is(engine: Engine) -> None:
+    settings = VLLMSettings(deterministic=True)
+    platform = Platform(settings)
+    assert platform.batch_invariant is False
+    assert "asked for and not offered here" in platform.determinism(settings)
+    assert engine.llm.health().state == "serving"
 
 
 async def unfinished(llm: VLLMEngine, number: int) -> None:
