@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -390,29 +388,6 @@ def test_a_deadline_frees_the_sequence(engine: Engine) -> None:
     assert not error.definite
     engine.loop.run(unfinished(engine.llm, 0))
     assert engine.fails(DeadlinePassed, Request.of("x", sampling=LONG, timeout_s=0)).definite
-
-
-def test_an_engine_that_dies_fails_what_it_had_and_serves_again(engine: Engine) -> None:
-    async def die() -> None:
-        stream = engine.llm.stream(Request.of("stream", sampling=LONG))
-        await anext(stream)
-        had = asyncio.ensure_future(engine.llm.complete(Request.of("had", sampling=LONG)))
-        await unfinished(engine.llm, 2)
-        os.kill(engine.llm.process, signal.SIGKILL)
-        with pytest.raises(EngineDead) as streamed:
-            async for _delta in stream:
-                pass
-        with pytest.raises(EngineDead) as whole:
-            await had
-        assert not streamed.value.definite
-        assert not whole.value.definite
-        # What comes now waits for the engine that is being started, and is answered.
-        assert engine.llm.health().state == "starting"
-        assert (await engine.llm.complete(Request.of("new", sampling=GREEDY))).text
-        health = engine.llm.health()
-        assert (health.state, health.restarts) == ("serving", 1)
-
-    engine.loop.run(die())
 
 
 def test_a_drained_engine_answers_what_it_has_and_takes_no_more(engine: Engine) -> None:
