@@ -120,7 +120,7 @@ def test_the_same_seed_gives_the_same_answer_alone_and_among_others(engine: Engi
 def test_seeded_prompts_of_more_tokens_than_a_step_takes_do_not_kill_the_engine(engine: Engine) -> None:
     async def crowd() -> Any:
         asked = [
-            Request.of(f"{number} " + "budgets " * 60, sampling=Sampling(seed=number, max_tokens=4))
+            Request.of(f"{number} " + "budgets " * 300, sampling=Sampling(seed=number, max_tokens=4))
             for number in range(40)
         ]
         return await asyncio.gather(*map(engine.llm.complete, asked))

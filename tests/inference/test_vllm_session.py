@@ -59,8 +59,7 @@ class Words:
             if text == "bad":
                 raise BadRequest("the request is bad")
             for word in text.split():
-                for _turn in range(self.rng.randrange(3)):
-                    await asyncio.sleep(0)
+                await asyncio.sleep(0.001 * self.rng.randrange(3))
                 if word == "wait":
                     await asyncio.sleep(60)
                 yield Delta(f"{word} ")
@@ -114,8 +113,8 @@ class Actor:
     async def _late(self) -> None:
         for _turn in range(self.rng.randrange(6)):
             await asyncio.sleep(0)
-        if not self.rng.randrange(5):
-            await asyncio.sleep(0.002)
+        if not self.rng.randrange(3):
+            await asyncio.sleep(0.005)
 
     async def _open(self, session: str) -> None:
         await self._late()
@@ -136,7 +135,8 @@ class Actor:
         self.sessions.pop(session).close()
 
 
-async def streamed(llm: VLLMReplica, text: str) -> str:
+async def streamed(llm: VLLMReplica, text: str, after_s: float) -> str:
+    await asyncio.sleep(after_s)  # callers come while others are answered, so that calls overlap
     return "".join([delta.text async for delta in llm.stream(Request.of(text))])
 
 
@@ -145,8 +145,8 @@ def test_pieces_come_in_order_and_each_caller_has_its_own_whatever_overtakes(see
     async def ask() -> None:
         actor = Actor(seed)
         async with VLLMReplica(actor, DESCRIBED) as llm:
-            texts = [" ".join(f"{caller}.{word}" for word in range(caller % 7 + 1)) for caller in range(60)]
-            told = await asyncio.gather(*(streamed(llm, text) for text in texts))
+            texts = [" ".join(f"{caller}.{word}" for word in range(caller % 40 + 1)) for caller in range(60)]
+            told = await asyncio.gather(*(streamed(llm, text, actor.rng.random() / 20) for text in texts))
             assert told == [f"{text} " for text in texts], f"seed {seed}"
             whole = await llm.complete_many([Request.of(text) for text in [*texts, "bad"]])
             assert [each.text for each in whole[:-1]] == texts, f"seed {seed}"
