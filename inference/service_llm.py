@@ -297,6 +297,9 @@ class ServiceLLM(BaseLLM):
             except ServiceGone as error:
                 self._end(f"the service of {self.identity} is gone: {error}")
                 return
+            except LLMError as error:  # it started again, and could not open its model
+                self._lose(f"cannot go on ({error})")
+                return
             until_s, pause_s = None, _FIRST_PAUSE_S
             if session != self._session:
                 continue  # the sender learned meanwhile that the service is another
