@@ -10,9 +10,10 @@ Rules:
 * One object serves one event loop. A caller that goes away closes its connection, which makes a server stop computing.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from inference.completion import Completion, Delta
@@ -31,6 +32,7 @@ from inference.sse import EventDecoder
 
 _PURPOSE = "a model behind an OpenAI-compatible endpoint"
 _DONE = b"[DONE]"
+_DRAIN_S = 0.5
 _KEY_IS_IN_THE_CLIENT = "none"
 
 
@@ -82,10 +84,13 @@ class OpenAICompatLLM(BaseLLM):
         assembly = Assembly(request, self._where, streamed=True)
         decoder = EventDecoder()
         async with self._answer(request, stream=True) as response:
-            async for piece in response.iter_bytes():
+            stream = response.iter_bytes()
+            async for piece in stream:
                 for data in decoder.feed(piece):
                     if data.strip() == _DONE:
-                        yield Delta(completion=assembly.completion())
+                        completion = assembly.completion()
+                        await _drained(stream)
+                        yield Delta(completion=completion)
                         return
                     for delta in assembly.take(self._scrubbed(data)):
                         yield delta
@@ -116,3 +121,11 @@ class OpenAICompatLLM(BaseLLM):
         """What the endpoint says, without the key: some echo what they were sent."""
         key = self._settings.key
         return data if key is None else data.replace(key.reveal().encode(), STRUCK.encode())
+
+
+async def _drained(stream: AsyncIterator[bytes]) -> None:
+    """Reads the end of an answer after its last word, so that its connection can be used again."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_S):
+            async for _piece in stream:
+                pass

@@ -36,6 +36,7 @@ class Server:
     url: str
     behaviours: list[Behaviour]
     asked: list[Asked] = field(default_factory=list)
+    connections: int = 0
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client went away while it was being answered."""
 
@@ -52,6 +53,7 @@ async def serving(*behaviours: Behaviour) -> AsyncIterator[Server]:
         task = asyncio.current_task()
         assert task is not None
         handlers.add(task)
+        server.connections += 1
         try:
             while True:
                 asked = await _read(reader)

@@ -1,6 +1,7 @@
 """Models of an Ollama server, against a real server that speaks its protocol, well and badly."""
 
 import asyncio
+from importlib.util import find_spec
 from random import Random
 from typing import Any
 
@@ -10,6 +11,7 @@ from inference.completion import Completion
 from inference.endpoint import EndpointSettings
 from inference.errors import BadRequest, ContextTooLong, DeadlinePassed, EngineDead, InvalidAnswer, LLMError
 from inference.message import ChatMessage, ToolCall
+from inference.ollama import OllamaLLM, PullProgress
 from inference.request import Request, ResponseSchema, Sampling, Tool
 from inference.secret import Secret
 from tests.inference.conformance import check_model, pieces
@@ -25,8 +27,7 @@ from tests.inference.server import (
     whole,
 )
 
-pytest.importorskip("httpx2", reason="the extra `endpoints` is not installed")
-from inference.ollama import OllamaLLM, PullProgress  # after the skip, which is its point
+pytestmark = pytest.mark.skipif(find_spec("httpx2") is None, reason="the extra `endpoints` is not installed")
 
 SETTINGS: dict[str, Any] = {"idle_s": 20.0, "rng": Random(1)}
 
