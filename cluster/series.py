@@ -29,10 +29,15 @@ class Series:
     """Whether `times` are the middles of intervals, not times as recorded."""
 
 
+def is_line(frame: pl.DataFrame) -> bool:
+    """Whether any trial has a measure's rows at more than one time: one told at the end of each is no line."""
+    return bool((frame.group_by("trial").agg(pl.col("now").n_unique())["now"] > 1).any())
+
+
 def measure_series(frame: pl.DataFrame, arms: Sequence[str], points: int) -> list[Series]:
-    """The series of one measure's rows for these arms; none if it has one time only."""
+    """The series of one measure's rows for these arms; none if they make no line."""
     rows = frame.filter(pl.col("mean").is_finite() & pl.col("now").is_finite())
-    if rows["now"].n_unique() < 2:
+    if not is_line(rows):
         return []
     found = [_arm_series(rows.filter(pl.col("arm") == arm), arm, points) for arm in arms]
     return [series for series in found if series is not None]

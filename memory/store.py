@@ -54,7 +54,7 @@ class Store:
         self._room = threading.Semaphore(_READERS)
         self._closed = False
         self.scopes: dict[int, Scope] = {}
-        """Every scope that was ever written to, by number. The writer adds to it."""
+        """Every scope that was ever written to, by number. The writer adds to it before its rows can be seen."""
         self.numbers: dict[Scope, int] = {}
         try:
             with told(self.path):
@@ -72,6 +72,11 @@ class Store:
         """Notes a scope that is in the table."""
         self.scopes[number] = scope
         self.numbers[scope] = number
+
+    def forget_scopes(self, numbers: Sequence[int]) -> None:
+        """Takes back what was learnt of a write that did not become durable: the numbers will be others'."""
+        for number in numbers:
+            del self.numbers[self.scopes.pop(number)]
 
     def meta(self, name: str, default: Any = None) -> Any:
         """A value of the table `meta`, as the writer sees it."""

@@ -159,12 +159,15 @@ class Writer:
         except sqlite3.Error as error:
             fault = fault_of(error, self._store.path, committing=False)
         if fault is None:
+            assert transaction is not None
+            learned = self._learn(transaction)
             fault = self._make_durable(connection)
+            if isinstance(fault, StoreFull):
+                self._store.forget_scopes(learned)
         if fault is not None:
             self._fail(group, fault, connection)
             return
         assert transaction is not None
-        self._learn(transaction)
         self._probe("index.apply.before")
         try:
             self._apply(transaction.sequence, [write.effect for write in group if write.effect is not None])
@@ -211,13 +214,17 @@ class Writer:
         self._probe("commit.after")
         return None
 
-    def _learn(self, transaction: Transaction) -> None:
+    def _learn(self, transaction: Transaction) -> list[int]:
+        """Notes new scopes before the commit: a reader may see their rows from the moment that it is made."""
+        learned = []
         for scope in transaction.new_scopes:
             row = self._store.writing.execute(
                 "SELECT number FROM scope WHERE path = ?", (scope.path,)
             ).fetchone()
-            if row is not None:
+            if row is not None and row[0] not in self._store.scopes:
                 self._store.learn_scope(row[0], scope)
+                learned.append(row[0])
+        return learned
 
     def _stop(self, error: BaseException) -> MemoryFault:
         fault = WriteUncertain(

@@ -3,8 +3,10 @@
 Rules: all decisions are the market's; this agent only carries them. Its state is plain data, so a cell that dies brings
 it back from checkpoint and journal with every award as it was (`docs/journal.md`).
 
-Measures: `tasks_open` at each tick; `lot_gap`, `lot_value`, `lot_messages` for each lot, the gap against the optimum of
-the same bids. Results, and measures again, when all tasks have ended: see `findings`; with `gap` over all lots.
+Measures: `tasks_open` and `reauctioned` (so far) at each tick; `lot_gap` for each lot, against the optimum of the same
+bids. Results, and measures again, when all tasks have ended: `findings`, and of all lots together `value`, `optimum`,
+`gap`, and the rounds, messages and bytes that the mechanisms take among bidders (`outcome.py`), the market's own calls
+not counted.
 """
 
 from dataclasses import fields
@@ -77,8 +79,10 @@ class Auctioneer(Agent):
         self.market: TaskMarket | None = None
         self.timer = 0
         self.proposals = 0
-        self.lot_values: list[float] = []
-        self.lot_optima: list[float] = []
+        self.auction = dict.fromkeys(
+            ("value", "optimum", "auction_rounds", "auction_messages", "auction_bytes"), 0.0
+        )
+        """Of all lots; value and optimum of those that were compared."""
 
     async def on_start(self, context: Context) -> None:
         """Draws the tasks and opens the market."""
@@ -101,6 +105,7 @@ class Auctioneer(Agent):
             if settled is not None:
                 self._note(settled, context)
             context.record("tasks_open", market.open_tasks)
+            context.record("reauctioned", market.reauctioned)
             await self._say(said, context)
         elif not isinstance(body, dict):
             market.ignored += 1
@@ -132,18 +137,21 @@ class Auctioneer(Agent):
         return works
 
     def _note(self, settled: Settled, context: Context) -> None:
-        context.record("lot_value", settled.value)
-        context.record("lot_messages", settled.messages)
+        auction = self.auction
+        auction["auction_rounds"] += settled.rounds
+        auction["auction_messages"] += settled.messages
+        auction["auction_bytes"] += settled.bytes
         if settled.optimum:
-            self.lot_values.append(settled.value)
-            self.lot_optima.append(settled.optimum)
+            auction["value"] += settled.value
+            auction["optimum"] += settled.optimum
             context.record("lot_gap", 1 - settled.value / settled.optimum)
 
     def _report(self, context: Context) -> None:
         assert self.market is not None
-        found = findings(self.market) | {"proposals": self.proposals, "rounds": context.now}
-        if self.lot_optima:
-            found["gap"] = 1 - sum(self.lot_values) / sum(self.lot_optima)
+        auction = self.auction
+        found = findings(self.market) | auction | {"proposals": self.proposals, "rounds": context.now}
+        if auction["optimum"]:
+            found["gap"] = 1 - auction["value"] / auction["optimum"]
         for name, value in found.items():
             context.result(name, value)
             if isinstance(value, int | float):

@@ -12,6 +12,9 @@ Rules:
 * Times count a bidder's own ticks, so no clock is shared.
 
 The referee takes no part: it adds up what was claimed, and compares with the optimum.
+
+Measure: `unsettled` at each tick, 1 if what the bidder believes changed since the one before. Its mean over bidders is
+the share that has not agreed yet.
 """
 
 from typing import Any
@@ -54,6 +57,8 @@ class ConsensusBidder(Agent):
         """Ticks in which nothing changed."""
         self.awake = False
         self.timer = 0
+        self.unsettled = False
+        """Whether what it believes changed since the last tick."""
         self.changed_at = 0.0
 
     async def on_start(self, context: Context) -> None:
@@ -83,8 +88,9 @@ class ConsensusBidder(Agent):
             return
         own, who, sender = self.lists, _number(context.address), _number(message.sender)
         self.lists = merged(own, np.array([who]), said, np.array([sender]))
-        same = _same(self.lists, own) and _same(self.lists, said)
-        if not same:
+        learned = not _same(self.lists, own)
+        self.unsettled |= learned
+        if learned or not _same(self.lists, said):
             self._wake(context)
 
     def _tick(self, context: Context) -> None:
@@ -94,12 +100,14 @@ class ConsensusBidder(Agent):
         assert self.gains is not None
         wants = Wants(who, self.gains, np.ones(len(self.gains), np.int64), self.seats)
         bundle = extended(wants, bundle, lists.bids[0], lists.winners[0])
-        if bundle != self.bundle or not _same(before, lists):
+        self.unsettled |= bundle != self.bundle or not _same(before, lists)
+        if self.unsettled:
             self.bundle, self.still, self.changed_at = bundle, 0, context.now
         else:
             self.still += 1
+        context.record("unsettled", self.unsettled)
+        self.unsettled = False
         lists.times[0, who] += 1
-        context.record("awake", 1)
         if self.still >= self.quiet:
             context.cancel(self.timer)
             self.awake = False
@@ -189,9 +197,9 @@ class Referee(Agent):
         value = sum(min(float(gains[bidder, task]) for bidder in who) for task, who in holders.items())
         best = optimum(instance).bound
         return {
+            "gap": 1 - value / best,
+            "rounds_to_agree": self.last_change,
+            "claimed_twice": float(sum(len(who) > 1 for who in holders.values())),
             "value": value,
             "optimum": best,
-            "gap": 1 - value / best,
-            "claimed_twice": float(sum(len(who) > 1 for who in holders.values())),
-            "rounds_to_agree": self.last_change,
         }

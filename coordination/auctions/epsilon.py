@@ -19,7 +19,7 @@ Rules:
   eps could leave a task that nobody wants at a price above 0, and the guarantee would not hold.
 * Prices only rise. So a bidder looks at its `width` best tasks alone until their nets fall below the best of the rest,
   as it was when they were chosen; then it looks at all again. It never misses a better one, and memory is n x width
-  beside the rows, which may be made when they are asked for (`rows.py`): ten thousand by ten thousand fit in 35 MB.
+  beside the rows, which may be made when they are asked for (`rows.py`): ten thousand by ten thousand take some 100 MB.
 
 Costs: O(n^3 log(n C)) at worst (C the highest gain), far less in practice: see `rayswarm bench auctions --scale`.
 """
@@ -42,8 +42,8 @@ WIDTH = 128
 FACTOR = 6
 """By which eps falls from phase to phase."""
 MOST_BIDS = 200_000_000
-_BLOCK = 1 << 21
-"""Numbers of rows that are looked at together: 16 MiB."""
+_BLOCK = 1 << 18
+"""Numbers of rows that are looked at together: 2 MiB, which a cache holds; eight times that took 100 MiB more."""
 _NEVER = np.iinfo(np.int64).min // 2
 
 Order = Literal["jacobi", "gauss-seidel"]

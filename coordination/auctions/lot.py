@@ -23,6 +23,7 @@ import numpy as np
 from coordination.auctions.instance import LARGEST_GAIN, Instance
 from coordination.auctions.mechanism import MECHANISMS, ONE_TASK_EACH, Setting, allocate
 from coordination.auctions.optimum import optimum
+from coordination.auctions.outcome import Outcome, Traffic
 from coordination.auctions.scoring import Offer, Reputations, Weights, best
 
 MOST_SEATS = 1_000
@@ -81,6 +82,8 @@ class Settled:
     rounds: int = 0
     messages: int = 0
     """Of the mechanism among the bidders, as it would be without the market's own calls."""
+    bytes: int = 0
+    """Of those messages."""
 
 
 def proposal_of(bidder: str, body: Any, tasks: Mapping[str, Any]) -> Proposal | None:
@@ -153,7 +156,13 @@ def _scored(
             left[won.bidder] -= 1
             offer = won.offers[task]
             winners.append(Winner(task, won.bidder, won.name, offer.quality, offer.price))
-    return _settled(winners, proposals, tasks, rounds=len(tasks), messages=0)
+    # Sealed bids, as they came: what each bidder says of each task, and the word to each winner.
+    said = Traffic()
+    said.rounds = 1
+    for proposal in proposals:
+        said.say(1, 4 * len(proposal.offers))
+    said.say(len(winners), 2)
+    return _settled(winners, proposals, tasks, said)
 
 
 def _taken(tasks: Sequence[str], proposals: Sequence[Proposal], rng: Random) -> Settled:
@@ -166,7 +175,9 @@ def _taken(tasks: Sequence[str], proposals: Sequence[Proposal], rng: Random) -> 
             taker = rng.choice(takers)
             left[taker.bidder] -= 1
             winners.append(Winner(task, taker.bidder, taker.name, taker.offers[task].quality, 0.0))
-    return Settled(tuple(winners), sum(winner.gain for winner in winners), None, 1, 0)
+    said = Traffic()
+    said.say(2 * sum(len(proposal.offers) for proposal in proposals))  # an attempt and its answer
+    return Settled(tuple(winners), sum(winner.gain for winner in winners), None, 1, said.messages, said.bytes)
 
 
 def _auctioned(tasks: Sequence[str], proposals: Sequence[Proposal], allocation: str, rng: Random) -> Settled:
@@ -194,11 +205,11 @@ def _auctioned(tasks: Sequence[str], proposals: Sequence[Proposal], allocation: 
             if left is None or price <= left:
                 winners.append(Winner(task, bidder, proposal.name, proposal.offers[task].quality, price))
                 left = None if left is None else left - price
-    return _settled(winners, proposals, tasks, found.rounds, found.messages)
+    return _settled(winners, proposals, tasks, found)
 
 
 def _settled(
-    winners: list[Winner], proposals: Sequence[Proposal], tasks: Sequence[str], rounds: int, messages: int
+    winners: list[Winner], proposals: Sequence[Proposal], tasks: Sequence[str], cost: Outcome | Traffic
 ) -> Settled:
     value = sum(winner.gain for winner in winners)
     greatest = None
@@ -210,7 +221,8 @@ def _settled(
             for number, row in awards.items()
             if tasks[number] in proposals[row].offers
         )
-    return Settled(tuple(sorted(winners, key=lambda winner: winner.task)), value, greatest, rounds, messages)
+    ordered = tuple(sorted(winners, key=lambda winner: winner.task))
+    return Settled(ordered, value, greatest, cost.rounds, cost.messages, cost.bytes)
 
 
 def _instance(tasks: Sequence[str], rows: Sequence[Proposal], *, seated: bool) -> tuple[Instance, int]:

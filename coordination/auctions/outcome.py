@@ -22,6 +22,11 @@ class Traffic:
         self.messages = 0
         self.numbers = 0
 
+    @property
+    def bytes(self) -> int:
+        """Of all that was said."""
+        return self.numbers * NUMBER_BYTES
+
     def say(self, messages: int, numbers_each: int = 1) -> None:
         """So many messages of so many numbers each."""
         self.messages += messages
@@ -60,7 +65,7 @@ def settled(
         instance.told(awards),
         traffic.rounds,
         traffic.messages,
-        traffic.numbers * NUMBER_BYTES,
+        traffic.bytes,
         notes,
     )
 

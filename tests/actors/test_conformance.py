@@ -83,6 +83,7 @@ def test_an_answer_brings_back_what_was_sent(shared: Any, content: Any) -> None:
 
 def test_messages_from_one_agent_to_another_keep_their_order(shared: Any) -> None:
     async def check(swarm: Swarm) -> None:
+        await swarm.run()  # what the starters send when they start
         before = (await swarm.ask("counter", "total")).data
         for number in range(4):
             await swarm.send(f"sender/{number}", ["counter", 500])

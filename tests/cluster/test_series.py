@@ -32,6 +32,11 @@ def test_a_replicate_that_ended_is_not_carried_on() -> None:
     assert series.band.mean.tolist() == [2.0, 2.0, 1.0]
 
 
+def test_what_each_replicate_tells_once_at_its_own_end_is_no_line() -> None:
+    assert measure_series(frame([(0, 24.0, 0.3), (1, 31.0, 0.4), (2, 28.0, 0.2)]), ["{}"], 400) == []
+    assert measure_series(frame([(0, 24.0, 0.3), (0, 25.0, 0.3), (1, 31.0, 0.4)]), ["{}"], 400) != []
+
+
 def test_times_that_replicates_do_not_share_are_cut_into_intervals() -> None:
     rows = [(trial, 0.1 * trial + step, float(step)) for trial in range(3) for step in range(10)]
     (series,) = measure_series(frame(rows), ["{}"], 400)

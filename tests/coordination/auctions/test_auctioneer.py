@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors import ConfigurationError, JournalSettings, Plan, Role, RunResult, Swarm
+from actors import Agent, ConfigurationError, Context, JournalSettings, Message, Plan, Role, RunResult, Swarm
 from actors.faults import FaultPlan, fault_from
 from coordination.auctions.auctioneer import Auctioneer
 from coordination.auctions.bidder import Bidder, gain_of
@@ -85,6 +85,9 @@ def test_every_allocation_gets_the_tasks_done(allocation: str) -> None:
     assert found["completed"] == found["awards"] == 24
     assert found["ignored"] == found["reauctioned"] == 0
     assert found.get("gap", 0) < 0.2
+    if allocation != "foraging":
+        assert found["gap"] == 1 - found["value"] / found["optimum"]
+    assert min(found["auction_rounds"], found["auction_messages"], found["auction_bytes"]) > 0
     delivered = sum(gain_of(0, name, line[0], 100) for name, ledger in ledgers.items() for line in ledger)
     assert found["delivered"] == delivered
 
@@ -152,6 +155,40 @@ def test_budgets_and_places_are_kept() -> None:
         for _, _, start, end, _ in ledger:
             assert sum(one[2] <= start < one[3] for one in ledger) <= 2
             assert start < end
+
+
+class Pusher(Agent):
+    """Awards what nobody bid for: beyond the budget, and after the lease is over."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, str] = {}
+
+    async def on_start(self, context: Context) -> None:
+        for task, price, until in (("fits", 80.0, 50.0), ("dear", 80.0, 50.0), ("late", 0.0, 1.0)):
+            award = {"act": "accept-proposal", "epoch": 1, "until": until, "price": price}
+            award["task"] = {"metadata": {"size": 30.0}}
+            context.send("bidder/0", award, context_id="market", task_id=task)
+
+    async def on_message(self, message: Message, context: Context) -> None:
+        self.answers.setdefault(message.task_id, message.data["act"])
+        context.result("answers", self.answers)
+
+
+def test_a_bidder_refuses_what_it_cannot_pay_and_what_comes_too_late() -> None:
+    plan = Plan(
+        roles={
+            "pusher": Role(Pusher),
+            "bidder": Role(Bidder, count=1, parameters={"seats": 9, "budget": 100.0}),
+        },
+        on_error="stop",
+    )
+
+    async def go() -> RunResult:
+        async with Swarm.local(plan) as swarm:
+            return await swarm.run(rounds=20)
+
+    told = asyncio.run(go()).results["answers"]
+    assert told == {"fits": "inform", "dear": "refuse", "late": "refuse"}
 
 
 def test_works_given_in_the_plan_keep_order_and_deadlines() -> None:

@@ -48,6 +48,12 @@ def test_greedy_keeps_its_bound_for_bidders_of_one_bundle(kind: str, seed: int) 
     assert greedy.value >= exact_winners(bids).value / sqrt(16)
 
 
+def test_greedy_weighs_a_bundle_by_the_root_of_its_size() -> None:
+    large, small_one = BundleBid(0, (0, 1, 2, 3), 30.0), BundleBid(1, (0,), 14.0)
+    assert greedy_winners([small_one, large]).bids == (large,)  # 15 to 14; by size it would be 7.5 to 14
+    assert greedy_winners([BundleBid(1, (0,), 16.0), large]).value == 16.0
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_no_lie_about_a_bundle_pays(seed: int) -> None:
     rng = rng_of(seed)

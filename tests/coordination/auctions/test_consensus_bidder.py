@@ -57,6 +57,14 @@ def test_agents_agree_on_what_the_pure_run_finds_and_end_by_themselves(kind: str
     assert result.results["rounds_to_agree"] <= 2 * bound(instance(), links) + 3
 
 
+@pytest.mark.parametrize("kind", ["ring", "tree"])
+def test_who_fell_silent_too_early_is_woken_by_what_differs(kind: str) -> None:
+    result, topology = run(kind, quiet=1)
+    assert result.quiet
+    assert result.results["claimed_twice"] == 0
+    assert result.results["value"] == cbba(instance(), Network.of(topology)).value
+
+
 @pytest.mark.parametrize("kind", ["complete", "ring", "tree"])
 def test_loss_repeats_and_disorder_do_not_change_what_they_agree_on(kind: str) -> None:
     among = {"senders": "bidder", "recipients": "bidder"}

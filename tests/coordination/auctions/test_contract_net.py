@@ -53,6 +53,16 @@ def test_the_award_passes_on_when_the_winner_fails_and_when_it_is_late() -> None
     assert contract.phase == Phase.FAILED
 
 
+def test_a_report_at_the_end_of_the_award_is_too_late() -> None:
+    contract = initiator("a", "b")
+    proposed(contract, a=1, b=2)
+    assert contract.handle(Said("a", Act.INFORM, "done"), now=6) == []
+    assert contract.phase == Phase.AWARDED
+    assert contract.tick(6) == [Said("a", Act.REJECT), Said("b", Act.ACCEPT, 11)]
+    contract.handle(Said("b", Act.INFORM, "done"), now=10)
+    assert contract.phase == Phase.DONE
+
+
 def test_what_is_said_twice_changes_nothing() -> None:
     contract = initiator("a", "b")
     proposed(contract, a=1)

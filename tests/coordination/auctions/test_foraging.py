@@ -12,6 +12,7 @@ from tests.coordination.auctions.markets import packed, rng_of
 
 def test_the_response_is_one_half_at_the_threshold_and_grows() -> None:
     assert response(0.3, 0.3) == 0.5
+    assert response(0.1, 0.3) == pytest.approx(0.1)  # squares: a third of the threshold is a tenth
     assert response(0.1, 0.3) < response(0.2, 0.3)
     assert threshold(9, 10) < threshold(1, 10)
 

@@ -41,6 +41,14 @@ def test_a_liar_is_found_out_and_one_that_mends_is_forgiven() -> None:
     assert record.mean > 0.8
 
 
+def test_each_outcome_shrinks_those_before_it() -> None:
+    record = Reputation()
+    for outcome in (1.0, 1.0, 0.25):
+        record.update(outcome, memory=0.5)
+    assert (record.good, record.bad) == (1.0, 0.75)
+    assert record.mean == 2.0 / 3.75
+
+
 def test_a_reputation_outweighs_a_promise() -> None:
     known = Reputations()
     for _ in range(10):

@@ -226,6 +226,19 @@ def test_a_long_chain_of_tasks_is_opened_and_canceled() -> None:
     assert of.is_over
 
 
+def test_the_awards_of_a_market_that_follows_one_forgotten_are_later_ones() -> None:
+    first = market()
+    tick(first, 0)
+    bid(first, "x", 1, a=1)
+    (before,) = tick(first, 2)
+    second = opened([Work("a")], first.terms, now=3.0)
+    assert tick(second, before.body["until"] - 0.5) == []
+    assert tick(second, 9.0)[0].body["act"] == Act.CALL
+    bid(second, "x", 10, a=1)
+    (after,) = tick(second, 11)
+    assert after.body["epoch"] > before.body["epoch"]  # so a bidder that remembers takes it for a new one
+
+
 def test_two_tasks_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="two of the name a"):
         market(Work("a"), Work("b"), Work("a", size=3))

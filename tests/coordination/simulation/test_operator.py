@@ -1,5 +1,6 @@
 """What an operator does to a simulated log, and that campaigns find what only clients' histories show."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,6 +93,19 @@ def test_duties_are_spread_over_the_seeds_and_leave_the_rest_of_a_case_alone() -
         assert all(entry.kind.upkeep.reads for one in duties if one.reads)
     case = Case.drawn(entry_named("raft").kind, 3)
     assert str(case.duties) in case.described()
+
+
+def test_a_case_with_all_duties_is_fixed_by_its_seed() -> None:
+    full = Duties(record=True, compact_every=2, reads=True, orders=True)
+    found = next(
+        case
+        for seed in range(200)
+        if replace((case := Case.drawn(RAFT, seed)).duties, compact_every=2) == full
+    )
+    checkers = entry_named("raft").checkers
+    one, other = (Case.drawn(RAFT, found.seed).run(checkers, 4_000) for _ in range(2))
+    assert one.operations > 0
+    assert replace(one, wall_s=0.0) == replace(other, wall_s=0.0)
 
 
 @pytest.mark.parametrize("protocol", list(CATALOGUE))
