@@ -156,7 +156,9 @@ class Assembly:
         """The whole answer. Raises `EngineDead` if it broke off, `Refused` if the model or a filter declined."""
         notes: list[str] = []
         choices = tuple(self._choice(sample, notes) for sample in self._samples)
-        return Completion(choices, self._counted(choices), self._model, notes=tuple(dict.fromkeys(notes)))
+        usage = self._counted(choices)
+        notes += clipped(choices, usage, self._request)
+        return Completion(choices, usage, self._model, notes=tuple(dict.fromkeys(notes)))
 
     def _choice(self, sample: _Sample, notes: list[str]) -> Choice:
         refusal = "".join(sample.refusal)
@@ -169,7 +171,7 @@ class Assembly:
         if sample.reason not in _REASONS:
             notes.append(f"the finish reason {sample.reason[:40]!r} was taken for stop")
         calls = tuple(
-            ToolCall(call_id or f"call_{index}", name, arguments or "{}")
+            ToolCall(call_id or f"call_{len(self._request.messages)}_{index}", name, arguments or "{}")
             for index, (call_id, name, arguments) in sorted(sample.calls.items())
         )
         if not all(call.name for call in calls):
@@ -201,6 +203,17 @@ class Assembly:
 
 
 def _logprob(token: _Token) -> TokenLogprob:
-    return TokenLogprob(
-        token.token, token.logprob, tuple((top.token, top.logprob) for top in token.top_logprobs or ())
-    )
+    # vLLM tells the token that was drawn first, however unlikely.
+    top = sorted(token.top_logprobs or (), key=lambda other: -other.logprob)
+    return TokenLogprob(token.token, token.logprob, tuple((other.token, other.logprob) for other in top))
+
+
+def clipped(choices: tuple[Choice, ...], usage: Usage, request: Request) -> list[str]:
+    """A note if samples were cut before `max_tokens`: at the end of the context vLLM and Ollama say `length` too."""
+    cut = sum(choice.finish_reason == "length" for choice in choices)
+    if usage.estimated or usage.completion_tokens >= cut * request.sampling.max_tokens:
+        return []
+    return [
+        f"cut before max_tokens ({request.sampling.max_tokens:,}) by the end of the context or the server's own "
+        f"limit: {usage.prompt_tokens:,} tokens of prompt, {usage.completion_tokens:,} of answer"
+    ]

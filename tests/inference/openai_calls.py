@@ -1,7 +1,6 @@
 """Calls of an OpenAI-compatible endpoint at the test server, for the tests of what comes of them."""
 
 import asyncio
-from importlib.util import find_spec
 from random import Random
 from typing import Any
 
@@ -15,10 +14,6 @@ from inference.openai_endpoint import OpenAICompatLLM
 from inference.request import Request
 from tests.inference.conformance import pieces
 from tests.inference.server import Behaviour, Server, chunked, events, serving, whole
-
-needs_endpoints = pytest.mark.skipif(
-    find_spec("openai") is None, reason="the extra `endpoints` is not installed"
-)
 
 
 class Notebook:

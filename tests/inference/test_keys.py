@@ -13,7 +13,8 @@ from inference.errors import ConfigurationError, LLMError
 from inference.recorded import RecordedLLM
 from inference.request import Request
 from inference.secret import Secret
-from tests.inference.openai_calls import ask, model_at, needs_endpoints
+from tests.inference.needs import needs_endpoints
+from tests.inference.openai_calls import ask, model_at
 from tests.inference.server import chat, chunked, events, openai, serving, whole
 
 KEY = "sk-test-0123456789abcdef"

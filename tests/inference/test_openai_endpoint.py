@@ -12,7 +12,8 @@ from inference.openai_endpoint import OpenAICompatLLM
 from inference.price import Price
 from inference.request import Caller, Request, ResponseSchema, Sampling, Tool
 from tests.inference.conformance import check_model, pieces
-from tests.inference.openai_calls import model_at, needs_endpoints, streamed, whole_answer
+from tests.inference.needs import needs_endpoints
+from tests.inference.openai_calls import model_at, streamed, whole_answer
 from tests.inference.server import chat, chunk, chunked, events, openai, serving
 
 pytestmark = needs_endpoints
@@ -166,7 +167,7 @@ def test_tool_calls_are_taken() -> None:
     assert completion.finish_reason == "tool_calls"
     first, second = completion.tool_calls
     assert (first.id, first.values()) == ("x", {"a": 1})
-    assert (second.id, second.arguments) == ("call_1", "{broken")
+    assert (second.id, second.arguments) == ("call_1_1", "{broken")
     assert whole_answer(chat(message=said)).finish_reason == "tool_calls"
 
 
@@ -177,6 +178,60 @@ def test_logprobs_and_token_ids_are_taken() -> None:
     assert choice.logprobs is not None
     assert (choice.logprobs[0].logprob, choice.logprobs[0].top) == (-0.5, (("b", -1.0),))
     assert choice.token_ids == (5,)
+
+
+def token(text: str, logprob: float, *top: tuple[str, float]) -> dict[str, Any]:
+    """A token's log-probability as the API tells it."""
+    return {
+        "token": text,
+        "logprob": logprob,
+        "top_logprobs": [{"token": other, "logprob": value} for other, value in top],
+    }
+
+
+def test_the_likeliest_tokens_come_in_order_though_the_drawn_one_is_told_first() -> None:
+    told = {"content": [token("a", -5.0, ("a", -5.0), ("b", -0.1))]}
+    choice = whole_answer(chat("a", logprobs=told), Request.of("hi", sampling=Sampling(logprobs=2))).choices[
+        0
+    ]
+    assert choice.logprobs is not None
+    assert choice.logprobs[0].top == (("b", -0.1), ("a", -5.0))
+
+
+def test_samples_of_a_stream_keep_their_tools_and_logprobs_apart() -> None:
+    call = {"index": 0, "id": "x", "function": {"name": "add", "arguments": "{}"}}
+    deltas = streamed(
+        chunk({"content": "one"}, index=0, logprobs={"content": [token("one", -0.5, ("one", -0.5))]}),
+        chunk({"tool_calls": [call]}, index=1),
+        chunk({"content": "two"}, index=2, logprobs={"content": [token("two", -1.5)]}),
+        chunk({"content": " more"}, index=0, logprobs={"content": [token(" more", -2.5)]}),
+        chunk({}, "length", index=0),
+        chunk({}, "tool_calls", index=1),
+        chunk({}, "stop", index=2, logprobs=None),
+        chunk(None),
+        request=Request.of("hi", sampling=Sampling(n=3, logprobs=1, max_tokens=2), tools=(Tool("add"),)),
+    )
+    assert [(delta.text, delta.choice) for delta in deltas[:-1]] == [("one", 0), ("two", 2), (" more", 0)]
+    completion = deltas[-1].completion
+    assert completion is not None
+    first, second, third = completion.choices
+    assert (first.text, first.finish_reason) == ("one more", "length")
+    assert [place.logprob for place in first.logprobs or ()] == [-0.5, -2.5]
+    assert (second.text, second.finish_reason, second.tool_calls[0].name) == ("", "tool_calls", "add")
+    assert second.logprobs == ()
+    assert [place.token for place in third.logprobs or ()] == ["two"]
+    assert completion.notes == ()
+
+
+def test_an_answer_that_the_context_cut_before_max_tokens_says_so() -> None:
+    """A server says `length` of both; only the count tells them apart."""
+    long = Request.of("hi", sampling=Sampling(max_tokens=500))
+    (note,) = whole_answer(chat(finish_reason="length"), long).notes
+    assert "cut before max_tokens (500)" in note
+    assert "10 tokens of prompt, 3 of answer" in note
+    as_asked = Request.of("hi", sampling=Sampling(max_tokens=3))
+    assert whole_answer(chat(finish_reason="length"), as_asked).notes == ()
+    assert whole_answer({**chat(finish_reason="length"), "usage": None}, long).notes == ()
 
 
 def test_a_stream_is_put_together() -> None:

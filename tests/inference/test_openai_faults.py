@@ -1,7 +1,9 @@
 """OpenAI-compatible endpoints that answer badly, hang, refuse or go away: each fault has its error, and its retry."""
 
 import asyncio
+import time
 from contextlib import aclosing
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -19,7 +21,8 @@ from inference.errors import (
 from inference.openai_endpoint import OpenAICompatLLM
 from inference.request import Request
 from inference.retry import RetryPolicy
-from tests.inference.openai_calls import Notebook, ask, failure, model_at, needs_endpoints, settings
+from tests.inference.needs import needs_endpoints
+from tests.inference.openai_calls import Notebook, ask, failure, model_at, settings
 from tests.inference.server import (
     Behaviour,
     chat,
@@ -254,6 +257,16 @@ def test_a_wait_that_is_too_long_goes_to_the_caller() -> None:
     assert (waited, asked) == ([], 1)
     assert isinstance(result, RateLimited)
     assert result.wait_s == 3600
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_may_be_a_date(status: int) -> None:
+    at = formatdate(time.time() + 3000, usegmt=True)
+    _waited, asked, result = waits(whole(status, {}, {"Retry-After": at}), openai)
+    assert isinstance(result, RateLimited)
+    assert result.wait_s is not None
+    assert 2_000 < result.wait_s <= 3_000
+    assert asked == 1
 
 
 def test_without_a_time_waits_grow_with_jitter_and_end() -> None:
