@@ -1,67 +1,110 @@
-"""A transformer of random weights in Hugging Face format, made in seconds: for what does not depend on what is said.
+"""A model of random weights in Hugging Face's format, with a tokenizer and a chat template: what a real engine can load.
 
-Its tokens are bytes, a few hundred merges and ChatML's markers; `<tool_call>` is no special token, so that it stays in
-the text that a parser of tool calls reads. What it says is noise, the same for the same seed: whatever sense there is
-in its answers, a schema put there.
+Made offline from a fixed seed in a few seconds. It says nonsense, at real cost: enough for everything but quality, and
+where an answer's form is imposed (a JSON schema, a tool call) it is held even by random weights.
 """
 
-from importlib import import_module
+import json
 from pathlib import Path
+from typing import Any
 
-CONTEXT_TOKENS = 2048
-_MARKERS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-_TOOL_MARKERS = ("<tool_call>", "</tool_call>")
-_PROSE = [
-    "You are a judge of a committee. Vote yes or no on the motion and give a reason as JSON.",
-    '{"vote": "yes", "reason": "the budget is sound"} {"city": "Paris", "number": 0123456789}',
-    "Say something short about the weather, the road, the trees and the winter in the city.",
-]
-_TEMPLATE = (
-    "{% if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<|im_end|>\n{% endif %}"
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content or '' }}"
-    "{% for call in message.tool_calls or [] %}<tool_call>\n"
-    '{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}'
-    "\n</tool_call>{% endfor %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
+from tests.inference.needs import needs
+
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>")
+CONTEXT = 1_024
+_WORDS = (
+    "you are a brief judge of motions vote on budgets yes no because it is sunny weather in a city name arguments"
+).split()
+# The layout of Qwen's: tools as JSON in the system's message, calls and results between tags.
+CHAT_TEMPLATE = """\
+{%- if tools %}<|im_start|>system
+{% if messages[0].role == 'system' %}{{ messages[0].content }}
+
+{% endif %}# Tools
+<tools>{% for tool in tools %}
+{{ tool | tojson }}{% endfor %}
+</tools>
+Call one so: <tool_call>{"name": <function-name>, "arguments": <args-json-object>}</tool_call><|im_end|>
+{% elif messages[0].role == 'system' %}<|im_start|>system
+{{ messages[0].content }}<|im_end|>
+{% endif %}
+{%- for message in messages %}
+{%- if not (loop.first and message.role == 'system') %}<|im_start|>{{ message.role }}
+{{ message.content or '' }}{% for call in message.tool_calls or [] %}
+<tool_call>{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}</tool_call>{% endfor %}<|im_end|>
+{% endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
 
 
-def make_random_model(folder: Path, *, seed: int = 0) -> Path:
-    """Writes the model: 2 layers of width 64, weights of bfloat16. Needs transformers, tokenizers and torch."""
-    torch, transformers, tokenizers = map(import_module, ("torch", "transformers", "tokenizers"))
-    raw = tokenizers.Tokenizer(tokenizers.models.BPE())
-    raw.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = tokenizers.decoders.ByteLevel()
-    raw.train_from_iterator(
-        _PROSE,
-        tokenizers.trainers.BpeTrainer(
-            vocab_size=400,
-            special_tokens=list(_MARKERS),
-            initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
-            show_progress=False,
-        ),
+def make_model(folder: Path, *, width: int = 64, layers: int = 2, seed: int = 0) -> Path:
+    """Writes the model; gives the folder back."""
+    torch, transformers = needs("torch"), needs("transformers")
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = _make_tokenizer(folder)
+    config = transformers.Qwen3Config(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=3 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=SPECIAL.index("<|im_end|>"),
+        pad_token_id=SPECIAL.index("<|endoftext|>"),
+        dtype="bfloat16",
     )
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=raw, **{"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
-    )
-    tokenizer.add_tokens(list(_TOOL_MARKERS))
-    tokenizer.chat_template = _TEMPLATE
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(seed)
-    model = transformers.Qwen3ForCausalLM(
-        transformers.Qwen3Config(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            head_dim=32,
-            max_position_embeddings=CONTEXT_TOKENS,
-            tie_word_embeddings=True,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-    model.to(torch.bfloat16).save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = transformers.Qwen3ForCausalLM(config).to(torch.bfloat16)
+    model.save_pretrained(folder)
     return folder
+
+
+def make_adapter(folder: Path, *, width: int = 64, layers: int = 2, rank: int = 4, seed: int = 1) -> Path:
+    """Writes a LoRA adapter of random weights for such a model, large enough to change what it says."""
+    torch, safetensors = needs("torch"), needs("safetensors.torch")
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = torch.Generator().manual_seed(seed)
+    weights: dict[str, Any] = {}
+    for layer in range(layers):
+        for name, out in (("q_proj", 128), ("v_proj", 64)):
+            stem = f"base_model.model.model.layers.{layer}.self_attn.{name}"
+            weights[f"{stem}.lora_A.weight"] = torch.randn(rank, width, generator=generator)
+            weights[f"{stem}.lora_B.weight"] = torch.randn(out, rank, generator=generator)
+    safetensors.save_file(weights, folder / "adapter_model.safetensors")
+    described = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": rank,
+        "lora_alpha": 2 * rank,
+        "target_modules": ["q_proj", "v_proj"],
+        "bias": "none",
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(described))
+    return folder
+
+
+def _make_tokenizer(folder: Path) -> int:
+    """A byte-level BPE with a few whole words. Returns the size of its vocabulary."""
+    tokenizers, transformers = needs("tokenizers"), needs("transformers")
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([" ".join(_WORDS)] * 4, trainer)
+    wrapped = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    wrapped.chat_template = CHAT_TEMPLATE
+    wrapped.save_pretrained(folder)
+    return len(wrapped)

@@ -13,7 +13,7 @@ from inference.errors import ConfigurationError, LLMError
 from inference.recorded import RecordedLLM
 from inference.request import Request
 from inference.secret import Secret
-from tests.inference.needs import needs_endpoints
+from tests.inference.needs import needs
 from tests.inference.openai_calls import ask, model_at
 from tests.inference.server import chat, chunked, events, openai, serving, whole
 
@@ -26,11 +26,11 @@ def key(monkeypatch: pytest.MonkeyPatch) -> Secret:
     return Secret("env:THE_KEY")
 
 
-@needs_endpoints
 def test_the_key_goes_to_the_endpoint_and_nowhere_else(
     key: Secret, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Every fault and every answer echoes the key; none of what is left holds it."""
+    needs("openai", "httpx2")
     caplog.set_level(logging.DEBUG)
     echo = f"your key is {KEY}"
     faults = [
@@ -68,8 +68,8 @@ def test_the_key_goes_to_the_endpoint_and_nowhere_else(
     assert [text for text in left if KEY in text] == []
 
 
-@needs_endpoints
 def test_nothing_of_the_environment_goes_to_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("openai", "httpx2")
     for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.setenv(name, KEY)
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"X-Own: {KEY}")

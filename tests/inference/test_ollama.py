@@ -14,7 +14,7 @@ from inference.ollama import OllamaLLM, PullProgress
 from inference.request import Request, ResponseSchema, Sampling, Tool
 from inference.secret import Secret
 from tests.inference.conformance import check_model, pieces
-from tests.inference.needs import needs_endpoints
+from tests.inference.needs import needs
 from tests.inference.server import (
     OLLAMA_END,
     Behaviour,
@@ -27,7 +27,11 @@ from tests.inference.server import (
     whole,
 )
 
-pytestmark = needs_endpoints
+
+@pytest.fixture(autouse=True)
+def _endpoints() -> None:
+    needs("openai", "httpx2")
+
 
 SETTINGS: dict[str, Any] = {"idle_s": 20.0, "rng": Random(1)}
 

@@ -12,11 +12,14 @@ from inference.openai_endpoint import OpenAICompatLLM
 from inference.price import Price
 from inference.request import Caller, Request, ResponseSchema, Sampling, Tool
 from tests.inference.conformance import check_model, pieces
-from tests.inference.needs import needs_endpoints
+from tests.inference.needs import needs
 from tests.inference.openai_calls import model_at, streamed, whole_answer
 from tests.inference.server import chat, chunk, chunked, events, openai, serving
 
-pytestmark = needs_endpoints
+
+@pytest.fixture(autouse=True)
+def _endpoints() -> None:
+    needs("openai", "httpx2")
 
 
 def test_it_keeps_to_what_all_models_keep_to() -> None:

@@ -21,7 +21,7 @@ from inference.errors import (
 from inference.openai_endpoint import OpenAICompatLLM
 from inference.request import Request
 from inference.retry import RetryPolicy
-from tests.inference.needs import needs_endpoints
+from tests.inference.needs import needs
 from tests.inference.openai_calls import Notebook, ask, failure, model_at, settings
 from tests.inference.server import (
     Behaviour,
@@ -36,7 +36,10 @@ from tests.inference.server import (
     whole,
 )
 
-pytestmark = needs_endpoints
+
+@pytest.fixture(autouse=True)
+def _endpoints() -> None:
+    needs("openai", "httpx2")
 
 
 TOO_LONG = [
