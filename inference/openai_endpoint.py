@@ -105,7 +105,8 @@ class OpenAICompatLLM(BaseLLM):
                 yield response
         except self._openai.APIStatusError as error:
             wait_s = retry_after_s(error.response.headers.get("retry-after"), time.time())
-            raise status_error(error.status_code, error.response.content, wait_s, self._where) from None
+            body = self._scrubbed(error.response.content)
+            raise status_error(error.status_code, body, wait_s, self._where) from None
         except self._openai.APIConnectionError as error:
             cause = error.__cause__ or error
             raise transport_error(cause, self._where) or EngineDead(

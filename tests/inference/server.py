@@ -173,6 +173,7 @@ def chat(text: str = "Hello there.", **choice: Any) -> dict[str, Any]:
     return {
         "id": "1",
         "object": "chat.completion",
+        "created": 1,
         "model": "served",
         "choices": [
             {
@@ -185,6 +186,7 @@ def chat(text: str = "Hello there.", **choice: Any) -> dict[str, Any]:
         "usage": {
             "prompt_tokens": 10,
             "completion_tokens": 3,
+            "total_tokens": 13,
             "prompt_tokens_details": {"cached_tokens": 4},
         },
     }

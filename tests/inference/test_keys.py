@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from inference.endpoint import EndpointSettings
 from inference.errors import ConfigurationError, LLMError
+from inference.llm import BaseLLM
+from inference.ollama import OllamaLLM
+from inference.openai_endpoint import OpenAICompatLLM
 from inference.recorded import RecordedLLM
 from inference.request import Request
+from inference.retry import RetryPolicy
 from inference.secret import Secret
 from tests.inference.needs import needs
 from tests.inference.openai_calls import ask, model_at
@@ -66,6 +71,28 @@ def test_the_key_goes_to_the_endpoint_and_nowhere_else(
     left += [repr(vars(record)) for record in caplog.records]
     assert any("httpx" in record.name or "openai" in record.name for record in caplog.records)
     assert [text for text in left if KEY in text] == []
+
+
+@pytest.mark.parametrize("kind", ["openai", "ollama"])
+def test_no_part_of_a_key_is_left_where_a_long_answer_is_cut_off(kind: str, key: Secret) -> None:
+    """Errors show the beginning of an answer; a key that is cut in two would be found by no search for it."""
+    needs("openai", "httpx2")
+
+    async def main() -> None:
+        for start in (190, 195, 490, 495):
+            said = "x" * start + KEY + "y" * 900
+            for answer in (whole(500, said.encode()), whole(400, {"error": said}), whole(200, said.encode())):
+                async with serving(answer) as server:
+                    settings = EndpointSettings(key=key, retry=RetryPolicy(attempts=1))
+                    inner: BaseLLM = OpenAICompatLLM(f"{server.url}/v1", "tiny", settings=settings)
+                    if kind == "ollama":
+                        inner = OllamaLLM("tiny", url=server.url, settings=settings)
+                    async with inner as model:
+                        with pytest.raises(LLMError) as caught:
+                            await model.complete(Request.of("hi"))
+                assert KEY[:4] not in str(caught.value)
+
+    asyncio.run(main())
 
 
 def test_nothing_of_the_environment_goes_to_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
