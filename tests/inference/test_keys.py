@@ -11,7 +11,6 @@ import pytest
 
 from inference.endpoint import EndpointSettings
 from inference.errors import ConfigurationError, LLMError
-from inference.llm import BaseLLM
 from inference.ollama import OllamaLLM
 from inference.openai_endpoint import OpenAICompatLLM
 from inference.recorded import RecordedLLM
@@ -84,10 +83,11 @@ def test_no_part_of_a_key_is_left_where_a_long_answer_is_cut_off(kind: str, key:
             for answer in (whole(500, said.encode()), whole(400, {"error": said}), whole(200, said.encode())):
                 async with serving(answer) as server:
                     settings = EndpointSettings(key=key, retry=RetryPolicy(attempts=1))
-                    inner: BaseLLM = OpenAICompatLLM(f"{server.url}/v1", "tiny", settings=settings)
-                    if kind == "ollama":
-                        inner = OllamaLLM("tiny", url=server.url, settings=settings)
-                    async with inner as model:
+                    async with (
+                        OllamaLLM("tiny", url=server.url, settings=settings)
+                        if kind == "ollama"
+                        else OpenAICompatLLM(f"{server.url}/v1", "tiny", settings=settings)
+                    ) as model:
                         with pytest.raises(LLMError) as caught:
                             await model.complete(Request.of("hi"))
                 assert KEY[:4] not in str(caught.value)

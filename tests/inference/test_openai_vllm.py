@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from benchmarks.inference_model import CONTEXT, make_model
 from inference.completion import Completion
 from inference.endpoint import EndpointSettings
 from inference.errors import BadRequest, ContextTooLong, DeadlinePassed, EngineDead, LLMError
@@ -22,7 +23,6 @@ from inference.secret import Secret
 from tests.inference.conformance import check_model, pieces
 from tests.inference.needs import needs, needs_vllm
 from tests.inference.openai_calls import ask
-from tests.inference.random_model import CONTEXT, make_model
 from tests.inference.vllm_server import KEY, NAME, kill_engine, vllm_server, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]

@@ -81,7 +81,7 @@ def test_a_device_that_is_not_there_is_told() -> None:
 
 def test_a_folder_without_an_onnx_model_or_with_a_spoilt_one_is_told(tmp_path: Path) -> None:
     needs("onnxruntime", "tokenizers")
-    with pytest.raises(EmbedderError, match="lacks model.onnx or tokenizer.json"):
+    with pytest.raises(EmbedderError, match=r"lacks model\.onnx or tokenizer\.json"):
         OnnxEmbedder(tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"nonsense")
     (tmp_path / "tokenizer.json").write_text("{}")
@@ -105,8 +105,10 @@ def test_a_model_whose_vectors_are_none_is_refused_when_it_is_opened(
     onnx = needs("onnx", "onnxruntime", "tokenizers")
     whole, real = onnx.TensorProto.INT64, onnx.TensorProto.FLOAT
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Cast", [inputs[0]], ["cast"], to=real)]
-        + [onnx.helper.make_node("Mul", ["cast", "value"], ["vector"])],
+        [
+            onnx.helper.make_node("Cast", [inputs[0]], ["cast"], to=real),
+            onnx.helper.make_node("Mul", ["cast", "value"], ["vector"]),
+        ],
         "broken",
         [onnx.helper.make_tensor_value_info(name, whole, ["batch", "tokens"]) for name in inputs],
         [onnx.helper.make_tensor_value_info("vector", real, ["batch", "tokens"])],

@@ -1,4 +1,4 @@
-"""A model of random weights in Hugging Face's format, with a tokenizer and a chat template: what a real engine can load.
+"""A model of random weights in Hugging Face's format, with tokenizer and chat template: what a real engine can load.
 
 Made offline from a fixed seed in a few seconds. It says nonsense, at real cost: enough for everything but quality, and
 where an answer's form is imposed (a JSON schema, a tool call) it is held even by random weights.
@@ -6,15 +6,14 @@ where an answer's form is imposed (a JSON schema, a tool call) it is held even b
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from tests.inference.needs import needs
+from inference.extra import optional
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>")
 CONTEXT = 1_024
-_WORDS = (
-    "you are a brief judge of motions vote on budgets yes no because it is sunny weather in a city name arguments"
-).split()
+_WORDS = "you are a brief judge of motions vote on budgets yes no because it is sunny weather in a city"
 # The layout of Qwen's: tools as JSON in the system's message, calls and results between tags.
 CHAT_TEMPLATE = """\
 {%- if tools %}<|im_start|>system
@@ -31,16 +30,19 @@ Call one so: <tool_call>{"name": <function-name>, "arguments": <args-json-object
 {%- for message in messages %}
 {%- if not (loop.first and message.role == 'system') %}<|im_start|>{{ message.role }}
 {{ message.content or '' }}{% for call in message.tool_calls or [] %}
-<tool_call>{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}</tool_call>{% endfor %}<|im_end|>
+<tool_call>{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}</tool_call>
+{%- endfor %}<|im_end|>
 {% endif %}
 {%- endfor %}
 {%- if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
 
 
-def make_model(folder: Path, *, width: int = 64, layers: int = 2, seed: int = 0) -> Path:
-    """Writes the model; gives the folder back."""
-    torch, transformers = needs("torch"), needs("transformers")
+def make_model(
+    folder: Path, *, width: int = 64, layers: int = 2, context: int = CONTEXT, seed: int = 0
+) -> Path:
+    """Writes the model; gives the folder back. Raises `ExtraMissing` without torch and transformers."""
+    torch, transformers = _module("torch"), _module("transformers")
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = _make_tokenizer(folder)
     config = transformers.Qwen3Config(
@@ -51,7 +53,7 @@ def make_model(folder: Path, *, width: int = 64, layers: int = 2, seed: int = 0)
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=32,
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=context,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=SPECIAL.index("<|im_end|>"),
@@ -67,7 +69,7 @@ def make_model(folder: Path, *, width: int = 64, layers: int = 2, seed: int = 0)
 
 def make_adapter(folder: Path, *, width: int = 64, layers: int = 2, rank: int = 4, seed: int = 1) -> Path:
     """Writes a LoRA adapter of random weights for such a model, large enough to change what it says."""
-    torch, safetensors = needs("torch"), needs("safetensors.torch")
+    torch, safetensors = _module("torch"), _module("safetensors.torch")
     folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(seed)
     weights: dict[str, Any] = {}
@@ -91,7 +93,7 @@ def make_adapter(folder: Path, *, width: int = 64, layers: int = 2, rank: int = 
 
 def _make_tokenizer(folder: Path) -> int:
     """A byte-level BPE with a few whole words. Returns the size of its vocabulary."""
-    tokenizers, transformers = needs("tokenizers"), needs("transformers")
+    tokenizers, transformers = _module("tokenizers"), _module("transformers")
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
@@ -101,10 +103,16 @@ def _make_tokenizer(folder: Path) -> int:
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([" ".join(_WORDS)] * 4, trainer)
+    tokenizer.train_from_iterator([_WORDS] * 4, trainer)
     wrapped = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",  # noqa: S106  # a token of text, no secret
+        pad_token="<|endoftext|>",  # noqa: S106  # as above
     )
     wrapped.chat_template = CHAT_TEMPLATE
     wrapped.save_pretrained(folder)
     return len(wrapped)
+
+
+def _module(name: str) -> ModuleType:
+    return optional(name, "vllm", "a model of random weights (on a CPU: make vllm)")
