@@ -1,7 +1,12 @@
 """The embedder as an actor: many callers, few batches, the same vectors."""
 
+import asyncio
+
 import pytest
 
+from inference.embedder import EmbedderError
+from inference.hashing_embedder import HashingEmbedder, HashingSettings
+from inference.ray_embedder import EmbedderActor
 from tests.actors.ray_program import run_program
 from tests.inference.needs import needs
 
@@ -32,6 +37,20 @@ def test_many_calls_share_batches_and_get_the_vectors_of_a_local_embedder() -> N
         preamble="",
     )
     assert told == ["True", "True True", "True", "192 True"]
+
+
+def test_an_actor_that_was_restarted_with_another_model_refuses_to_serve() -> None:
+    """Else vectors of two models would lie in one memory."""
+    identity = HashingEmbedder().identity
+
+    async def main() -> None:
+        same = EmbedderActor(HashingEmbedder)
+        assert (await same.embed(["a"], identity.hash)).shape == (1, 384)
+        other = EmbedderActor(lambda: HashingEmbedder(HashingSettings(runs=0.5)))
+        with pytest.raises(EmbedderError, match="was restarted, and is hashing@1"):
+            await other.embed(["a"], identity.hash)
+
+    asyncio.run(main())
 
 
 @pytest.mark.ray
