@@ -24,7 +24,7 @@ from inference.extra import optional
 from inference.http_client import EXTRA, open_client, transport_error
 from inference.llm import BaseLLM
 from inference.openai_answer import Assembly
-from inference.openai_body import body_of
+from inference.openai_body import body_of, is_openais_own
 from inference.request import Request
 from inference.retry import retry_after_s
 from inference.secret import STRUCK
@@ -45,6 +45,7 @@ class OpenAICompatLLM(BaseLLM):
         self._openai = optional("openai", EXTRA, _PURPOSE)
         self._settings = settings or EndpointSettings()
         self._name = name
+        self._openais_own = is_openais_own(base_url)
         self._where = f"{base_url} ({name})"
         self._identity = f"openai:{base_url}#{name}" + (f"@{revision}" if revision else "")
         self._http = open_client(self._settings.idle_s, self._settings.key, _PURPOSE)
@@ -99,14 +100,15 @@ class OpenAICompatLLM(BaseLLM):
     @asynccontextmanager
     async def _answer(self, request: Request, *, stream: bool) -> AsyncIterator[Any]:
         """The endpoint's response, open. Whatever goes wrong while it is open is an `LLMError`."""
+        body = body_of(request, self._name, stream=stream, openais_own=self._openais_own)
         create = self._client.chat.completions.with_streaming_response.create
         try:
-            async with create(**body_of(request, self._name, stream=stream)) as response:
+            async with create(**body) as response:
                 yield response
         except self._openai.APIStatusError as error:
             wait_s = retry_after_s(error.response.headers.get("retry-after"), time.time())
-            body = self._scrubbed(error.response.content)
-            raise status_error(error.status_code, body, wait_s, self._where) from None
+            said = self._scrubbed(error.response.content)
+            raise status_error(error.status_code, said, wait_s, self._where) from None
         except self._openai.APIConnectionError as error:
             cause = error.__cause__ or error
             raise transport_error(cause, self._where) or EngineDead(

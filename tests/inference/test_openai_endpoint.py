@@ -8,6 +8,7 @@ import pytest
 
 from inference.errors import ExtraMissing
 from inference.message import ChatMessage, ToolCall
+from inference.openai_body import body_of, is_openais_own
 from inference.openai_endpoint import OpenAICompatLLM
 from inference.price import Price
 from inference.request import Caller, Request, ResponseSchema, Sampling, Tool
@@ -70,6 +71,25 @@ def test_a_plain_request_sends_no_more_than_it_must() -> None:
         "temperature": 1.0,
         "top_p": 1.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("https://api.openai.com/v1", True),
+        ("https://mine.openai.azure.com/openai/v1", True),
+        ("http://localhost:8000/v1", False),
+        ("https://api.openai.com.evil.example/v1", False),
+    ],
+)
+def test_openais_own_models_are_spared_what_they_refuse(url: str, own: bool) -> None:
+    assert is_openais_own(url) == own
+    plain = body_of(Request.of("hi"), "x", stream=False, openais_own=own)
+    assert set(plain) - {"model", "messages"} == (
+        {"max_completion_tokens"} if own else {"max_tokens", "temperature", "top_p"}
+    )
+    cold = body_of(Request.of("hi", sampling=Sampling(temperature=0)), "x", stream=False, openais_own=own)
+    assert cold["temperature"] == 0
 
 
 def test_all_there_is_is_sent() -> None:
