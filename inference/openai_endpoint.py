@@ -127,8 +127,11 @@ class OpenAICompatLLM(BaseLLM):
 
 
 async def _drained(stream: AsyncIterator[bytes]) -> None:
-    """Reads the end of an answer after its last word, so that its connection can be used again."""
-    with suppress(TimeoutError):
+    """Reads the end of an answer after its last word, so that its connection can be used again.
+
+    Whatever goes wrong here does the answer no harm, which is whole.
+    """
+    with suppress(Exception):
         async with asyncio.timeout(_DRAIN_S):
             async for _piece in stream:
                 pass

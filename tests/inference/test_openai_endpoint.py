@@ -304,6 +304,13 @@ def test_a_stream_without_its_last_word_is_whole_if_it_finished() -> None:
     assert last.completion.usage.estimated
 
 
+@pytest.mark.parametrize("ending", ["close", "hang"])
+def test_a_stream_whose_connection_breaks_after_its_last_word_is_whole(ending: str) -> None:
+    last = streamed(chunk({"content": "a"}), chunk({}, "stop"), chunk(None), ending=ending)[-1]
+    assert last.completion is not None
+    assert (last.completion.text, last.completion.usage.prompt_tokens) == ("a", 10)
+
+
 def test_a_finish_reason_nobody_knows_is_noted() -> None:
     completion = whole_answer(chat(finish_reason="tired"))
     assert completion.finish_reason == "stop"

@@ -15,6 +15,7 @@ from inference.errors import (
     EngineDead,
     InvalidAnswer,
     LLMError,
+    QueueFull,
     RateLimited,
     Refused,
 )
@@ -189,6 +190,25 @@ def test_an_endpoint_that_falls_silent_is_left() -> None:
     error, _server = failure(silent, stream=True, idle_s=0.2)
     assert isinstance(error, DeadlinePassed)
     assert "silent" in str(error)
+
+
+def test_calls_beyond_the_connections_wait_and_are_told_that_they_did_not_go_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("inference.http_client.CONNECTIONS", 1)
+
+    async def main() -> None:
+        once = RetryPolicy(attempts=1)
+        held = chunked(events(chunk({"content": "a"}), done=False), ending="hang")
+        async with serving(held) as server, model_at(server, idle_s=1.0, retry=once) as model:
+            async with aclosing(model.stream(Request.of("hi"))) as stream:
+                assert (await anext(stream)).text == "a"
+                with pytest.raises(QueueFull, match="1 calls of this object are under way") as caught:
+                    await model.complete(Request.of("hi"))
+            assert caught.value.definite
+            assert len(server.asked) == 1
+
+    asyncio.run(main())
 
 
 def test_an_endpoint_that_is_not_there_definitely_did_nothing() -> None:
