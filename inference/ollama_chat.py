@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 
 from inference.completion import Choice, Completion, FinishReason, TokenLogprob, Usage
+from inference.cut_note import cut_notes
 from inference.errors import BadRequest, EngineDead, InvalidAnswer
 from inference.message import ChatMessage, ToolCall
-from inference.openai_answer import clipped
 from inference.openai_body import tools_of
 from inference.request import Request
 from inference.simple_tokenizer import count_text, prompt_tokens
@@ -182,7 +182,7 @@ class ChatAnswer:
             logprobs=tuple(self._logprobs) if wanted else None,
         )
         usage = self._usage(last, choice)
-        notes = (*self._notes(last), *clipped((choice,), usage, self._request))
+        notes = (*self._notes(last), *cut_notes((choice,), usage, self._request))
         return Completion((choice,), usage, last.model, notes=notes)
 
     def _usage(self, last: _Line, choice: Choice) -> Usage:

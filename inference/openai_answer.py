@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from inference.completion import Choice, Completion, Delta, FinishReason, TokenLogprob, Usage
+from inference.cut_note import cut_notes
 from inference.endpoint_error import status_error
 from inference.errors import EngineDead, InvalidAnswer, Refused
 from inference.message import ToolCall
@@ -157,7 +158,7 @@ class Assembly:
         notes: list[str] = []
         choices = tuple(self._choice(sample, notes) for sample in self._samples)
         usage = self._counted(choices)
-        notes += clipped(choices, usage, self._request)
+        notes += cut_notes(choices, usage, self._request)
         return Completion(choices, usage, self._model, notes=tuple(dict.fromkeys(notes)))
 
     def _choice(self, sample: _Sample, notes: list[str]) -> Choice:
@@ -206,14 +207,3 @@ def _logprob(token: _Token) -> TokenLogprob:
     # vLLM tells the token that was drawn first, however unlikely.
     top = sorted(token.top_logprobs or (), key=lambda other: -other.logprob)
     return TokenLogprob(token.token, token.logprob, tuple((other.token, other.logprob) for other in top))
-
-
-def clipped(choices: tuple[Choice, ...], usage: Usage, request: Request) -> list[str]:
-    """A note if samples were cut before `max_tokens`: at the end of the context vLLM and Ollama say `length` too."""
-    cut = sum(choice.finish_reason == "length" for choice in choices)
-    if usage.estimated or usage.completion_tokens >= cut * request.sampling.max_tokens:
-        return []
-    return [
-        f"cut before max_tokens ({request.sampling.max_tokens:,}) by the end of the context or the server's own "
-        f"limit: {usage.prompt_tokens:,} tokens of prompt, {usage.completion_tokens:,} of answer"
-    ]

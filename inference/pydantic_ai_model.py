@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from inference.completion import Choice, Completion, FinishReason, Usage
+from inference.cut_note import cut_notes
 from inference.endpoint import Calls, EndpointSettings
 from inference.errors import (
     BadRequest,
@@ -33,7 +34,6 @@ from inference.errors import (
 from inference.extra import optional
 from inference.llm import BaseLLM
 from inference.message import ChatMessage, TextPart, ToolCall
-from inference.openai_answer import clipped
 from inference.request import Request
 from inference.secret import Secret
 from inference.simple_tokenizer import count_text, prompt_tokens
@@ -212,7 +212,7 @@ def _completion(answer: Any, request: Request, where: str, key: Secret | None) -
     usage = Usage(counted.input_tokens, counted.output_tokens, counted.cache_read_tokens or None)
     if not usage.total_tokens:
         usage = Usage(prompt_tokens(request), count_text(text), estimated=True)
-    notes = tuple(clipped((choice,), usage, request))
+    notes = cut_notes((choice,), usage, request)
     return Completion((choice,), usage, answer.model_name or "", notes=notes)
 
 
