@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import aclosing
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -17,6 +18,7 @@ from inference.endpoint import EndpointSettings
 from inference.errors import BadRequest, ContextTooLong, DeadlinePassed, EngineDead, LLMError
 from inference.message import ChatMessage
 from inference.openai_endpoint import OpenAICompatLLM
+from inference.recorded import RecordedLLM
 from inference.request import Request, ResponseSchema, Sampling, Tool
 from inference.retry import RetryPolicy
 from inference.secret import Secret
@@ -275,6 +277,32 @@ def test_a_deadline_and_a_cancelled_call_free_their_sequences(server: str) -> No
             with pytest.raises(asyncio.CancelledError):
                 await call
             await asyncio.to_thread(wait_until, server, busy=False)
+
+    asyncio.run(main())
+
+
+def test_a_recording_replays_without_the_server_and_holds_no_key(server: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    requests = [
+        Request.of("Vote.", sampling=Sampling(seed=3, max_tokens=4, n=2, logprobs=1), token_ids=True),
+        Request.of(
+            "Weather?", sampling=Sampling(seed=5, max_tokens=300), tools=(WEATHER,), tool_choice="weather"
+        ),
+    ]
+
+    async def main() -> None:
+        async with RecordedLLM.record(path, model_of(server)) as model:
+            answers = [await ask(model, request, stream) for request in requests for stream in (False, True)]
+            with pytest.raises(ContextTooLong):
+                await model.complete(Request.of("vote on motions " * 1_000))
+        async with RecordedLLM.replay(path) as model:
+            assert [
+                await ask(model, request, stream) for request in requests for stream in (False, True)
+            ] == answers
+            with pytest.raises(ContextTooLong) as caught:
+                await model.complete(Request.of("vote on motions " * 1_000))
+            assert caught.value.limit_tokens == CONTEXT
+        assert KEY not in path.read_text()
 
     asyncio.run(main())
 
