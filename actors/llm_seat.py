@@ -15,25 +15,11 @@ Rules:
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from inference.service_wire import Failure
 from msgspec.structs import replace
 
 from inference.completion import Completion, Timing
-from inference.errors import (
-    BadRequest,
-    BudgetExceeded,
-    ConfigurationError,
-    ContextTooLong,
-    DeadlinePassed,
-    EngineDead,
-    ExtraMissing,
-    InvalidAnswer,
-    LLMError,
-    QueueFull,
-    RateLimited,
-    RecordingBroken,
-    RecordingMiss,
-    Refused,
-)
+from inference.errors import BudgetExceeded, LLMError
 from inference.llm import BaseLLM, TokenCount
 from inference.request import Caller, Request
 from inference.seed import seeded
@@ -43,25 +29,6 @@ if TYPE_CHECKING:
 
 SPENT = "model budget spent: "
 """How the count of refused calls begins that tells a run that its budget is spent; `tokens` or `usd` follows."""
-
-_KINDS: dict[str, type[LLMError]] = {
-    kind.reason: kind
-    for kind in (
-        BadRequest,
-        BudgetExceeded,
-        ConfigurationError,
-        ContextTooLong,
-        DeadlinePassed,
-        EngineDead,
-        ExtraMissing,
-        InvalidAnswer,
-        QueueFull,
-        RateLimited,
-        RecordingBroken,
-        RecordingMiss,
-        Refused,
-    )
-}
 
 
 class LLMSeats:
@@ -124,9 +91,7 @@ class LLMSeat(BaseLLM):
         """What came of a call. Raises its error."""
         if "value" in outcome:
             return outcome["value"]
-        error = _KINDS.get(outcome["reason"], LLMError)(outcome["text"])
-        error.__dict__.update(outcome["state"])
-        error.definite = outcome["definite"]
+        error = Failure(**outcome["error"]).error()
         if isinstance(error, BudgetExceeded) and error.account == "run" and error.final:
             self._context._cell.counts[SPENT + error.unit] += 1
         raise error
@@ -137,7 +102,7 @@ async def _completed(model: BaseLLM, request: Request) -> dict[str, Any]:
     try:
         completion = await model.complete(request)
     except LLMError as error:
-        return _as_data(error)
+        return _failed(error)
     usage = replace(completion.usage, cached_tokens=None)
     return {"value": msgspec.to_builtins(replace(completion, usage=usage, timing=Timing()))}
 
@@ -147,9 +112,9 @@ async def _counted(model: BaseLLM, request: Request) -> dict[str, Any]:
     try:
         return {"value": msgspec.to_builtins(await model.count_tokens(request))}
     except LLMError as error:
-        return _as_data(error)
+        return _failed(error)
 
 
-def _as_data(error: LLMError) -> dict[str, Any]:
-    state = {name: value for name, value in error.__dict__.items() if name != "definite"}
-    return {"reason": error.reason, "text": str(error), "definite": error.definite, "state": state}
+def _failed(error: LLMError) -> dict[str, Any]:
+    failure = Failure.of(error)
+    return {"error": {name: getattr(failure, name) for name in Failure.__struct_fields__}}

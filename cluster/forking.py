@@ -21,6 +21,7 @@ from cluster.experiment import Experiment, canonical_json
 from cluster.located_yaml import Document
 from cluster.provenance import git_commit, machine, versions
 from cluster.results import RunFolder, now, read_json, write_json
+from cluster.run_model import take_answers
 from cluster.runner import Observer, Summary, run_missing, trial_plan
 
 
@@ -76,6 +77,7 @@ def _begin(request: ForkRequest, folder: RunFolder, old: Experiment, new: Experi
     point = asyncio.run(fork_journal(parent.journal, plan, request.at, trial.journal))
     write_json(trial.path / "configuration.json", new.configuration())
     write_json(trial.path / "before.json", old.configuration())
+    take_answers(parent.path, trial.path)
     options = [word for setting in request.settings for word in ("--set", setting)]
     words = [
         "rayswarm",

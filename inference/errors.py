@@ -124,9 +124,7 @@ class BudgetExceeded(LLMError):
 
     reason = "budget exceeded"
 
-    def __init__(
-        self, text: str, *, account: str = "run", unit: str = "tokens", final: bool = True
-    ) -> None:
+    def __init__(self, text: str, *, account: str = "run", unit: str = "tokens", final: bool = True) -> None:
         super().__init__(text)
         self.account = account
         self.unit = unit

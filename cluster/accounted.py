@@ -1,0 +1,212 @@
+"""The model of one trial: each call asked once, in the budget, recorded, and written in the ledger.
+
+It stands between the seats of all agents and the service that has the queue and the rate.
+
+Rules:
+* A request that is answered already, or under way, is not asked again: who asks has that answer. All requests of seats
+  are deterministic (greedy, or seeded by agent and call), so the same request means the same call, made again by a
+  cell that was recovered; or a greedy question that others have asked too, which is paid once in a trial.
+* A call reserves what it may use before it is sent, and settles after. Where only what others hold stands in its way
+  it waits until they have settled; it is refused when what is spent leaves no room for it. So ceilings are used to
+  the last call that fits, and are exceeded only where a call uses more than it might (a prompt that was estimated).
+* An answer is in the recording before anybody has it. A call goes on when its caller goes away: it is paid for.
+* All of it is in two files, `completions.jsonl` and `calls.jsonl`: who opens them again goes on from there.
+"""
+
+import asyncio
+import time
+from collections import deque
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from cluster.model_ledger import FILE, LOST, Again, Asked, Ended, Ledger, lines_of
+from inference.budget import Budget, Reservation, Spent
+from inference.completion import Completion
+from inference.errors import ERRORS, BudgetExceeded, DeadlinePassed, EngineDead, LLMError
+from inference.limits import BudgetLimits, Ceiling
+from inference.llm import BaseLLM, TokenCount
+from inference.price import Price
+from inference.provider import RECORDING
+from inference.recording import Recording
+from inference.request import Caller, Request, request_hash
+
+
+class AccountedLLM(BaseLLM):
+    """A model with the budget and the books of a trial. One object serves one event loop."""
+
+    def __init__(
+        self, model: BaseLLM, folder: Path, limits: BudgetLimits | None = None, price: Price | None = None
+    ) -> None:
+        """`folder` is the trial's. The model stays open when this is closed."""
+        self._model = model
+        self._identity = model.identity
+        self._price = price
+        self._limits = limits or BudgetLimits()
+        self._limited = _has_ceiling(self._limits)
+        self._budget = Budget(self._limits)
+        self._flights: dict[str, asyncio.Task[Completion]] = {}
+        self._room: deque[asyncio.Future[None]] = deque()
+        """Calls that wait until others have settled."""
+        self._recording = Recording(folder / RECORDING, writable=True)
+        self._ledger = Ledger(folder / FILE)
+        self._take_up(folder / FILE)
+
+    @property
+    def identity(self) -> str:
+        """The model's own."""
+        return self._identity
+
+    def spent(self) -> Spent:
+        """What the trial has spent."""
+        return self._budget.spent()
+
+    async def complete(self, request: Request) -> Completion:
+        """The model's answer, or the one that it gave before. Raises `LLMError`."""
+        key = request_hash(request, self._identity)
+        flight = self._flights.get(key)
+        if flight is None and self._recording.count(key):
+            self._note_again(key, request.caller)
+            return self._recording.outcome(key, 0)
+        if flight is None:
+            flight = self._flights[key] = asyncio.ensure_future(self._ask(key, request))
+            flight.add_done_callback(lambda task: self._landed(key, task))
+        else:
+            self._note_again(key, request.caller)
+        done, _ = await asyncio.wait({flight}, timeout=request.timeout_s)
+        if not done:
+            raise DeadlinePassed(f"{self._identity} did not answer within {request.timeout_s:g} s")
+        if flight.cancelled():
+            raise EngineDead(f"{self._identity} was closed")
+        return flight.result()
+
+    async def count_tokens(self, request: Request) -> TokenCount:
+        """The model's own count."""
+        return await self._model.count_tokens(request)
+
+    async def aclose(self) -> None:
+        """Ends the calls under way, and closes the files."""
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+        self._recording.close()
+        self._ledger.close()
+
+    # --- One call -----------------------------------------------------------------------------------------------
+
+    async def _ask(self, key: str, request: Request) -> Completion:
+        caller = request.caller
+        ended = Ended(key, caller.agent, caller.role)
+        try:
+            asked, reservation = await self._reserved(key, request)
+        except LLMError as error:
+            self._ledger.append(replace(ended, outcome=error.reason))
+            raise
+        began = time.monotonic()
+        try:
+            completion = await self._model.complete(request)
+        except BaseException as error:
+            happened = not (isinstance(error, LLMError) and error.definite)
+            (reservation.forfeit if happened else reservation.release)()
+            reason = error.reason if isinstance(error, LLMError) else LOST
+            charged = (asked.tokens, asked.usd) if happened else (0, 0.0)
+            if isinstance(error, LLMError) and reason in ERRORS:
+                self._recording.append(self._identity, request.content(), 0, error)
+            self._ledger.append(
+                replace(ended, outcome=reason, charged_tokens=charged[0], charged_usd=charged[1])
+            )
+            raise
+        else:
+            reservation.settle(completion.usage.total_tokens, completion.cost_usd)
+            self._recording.append(self._identity, request.content(), 0, completion)
+            self._ledger.append(self._charged(ended, asked, completion, time.monotonic() - began))
+            return completion
+        finally:
+            self._make_room()
+
+    def _charged(self, ended: Ended, asked: Asked, completion: Completion, total_s: float | None) -> Ended:
+        usd = asked.usd if completion.cost_usd is None else completion.cost_usd
+        ended = ended.of(completion, total_s)
+        return replace(ended, charged_tokens=completion.usage.total_tokens, charged_usd=usd)
+
+    async def _reserved(self, key: str, request: Request) -> tuple[Asked, Reservation]:
+        """What the call may use, held and written down. Raises `BudgetExceeded`."""
+        caller, tokens, usd = request.caller, 0, None
+        if self._limited:
+            prompt = (await self._model.count_tokens(request)).tokens
+            most = request.sampling.n * request.sampling.max_tokens
+            tokens = prompt + most
+            usd = None if self._price is None else self._price.ceiling_usd(prompt, most)
+        while True:
+            try:
+                reservation = self._budget.reserve(caller, tokens, usd)
+                break
+            except BudgetExceeded as error:
+                if error.final:
+                    raise
+            room = asyncio.get_running_loop().create_future()
+            self._room.append(room)
+            await room
+        asked = Asked(key, caller.agent, caller.role, tokens, usd or 0.0)
+        self._ledger.append(asked)
+        return asked, reservation
+
+    def _make_room(self) -> None:
+        """All who wait look again, in the order in which they came."""
+        waiting, self._room = self._room, deque()
+        for room in waiting:
+            if not room.done():
+                room.set_result(None)
+
+    def _landed(self, key: str, task: "asyncio.Task[Completion]") -> None:
+        del self._flights[key]
+        if not task.cancelled():
+            task.exception()  # looked at: whoever asked may be gone
+
+    # --- The books ----------------------------------------------------------------------------------------------
+
+    def _note_again(self, key: str, caller: Caller) -> None:
+        self._ledger.append(Again(key, caller.agent, caller.role))
+
+    def _take_up(self, path: Path) -> None:
+        """Charges what was spent before, and ends what an earlier process left under way."""
+        under_way: dict[str, Asked] = {}
+        for line in lines_of(path):
+            if isinstance(line, Asked):
+                under_way[line.key] = line
+            elif isinstance(line, Ended):
+                under_way.pop(line.key, None)
+                self._charge(line)
+        for key, asked in under_way.items():
+            ended = Ended(key, asked.agent, asked.role)
+            completion = self._recorded(key)
+            if completion is not None:
+                ended = self._charged(ended, asked, completion, None)
+            else:
+                ended = replace(ended, outcome=LOST, charged_tokens=asked.tokens, charged_usd=asked.usd)
+            self._charge(ended)
+            self._ledger.append(ended)
+
+    def _charge(self, ended: Ended) -> None:
+        caller = Caller(agent=ended.agent, role=ended.role)
+        self._budget.charge(caller, ended.charged_tokens, ended.charged_usd)
+
+    def _recorded(self, key: str) -> Completion | None:
+        if not self._recording.count(key):
+            return None
+        try:
+            return self._recording.outcome(key, 0)
+        except LLMError:
+            return None
+
+
+def _has_ceiling(limits: BudgetLimits) -> bool:
+    ceilings = [
+        limits.run,
+        limits.each_role,
+        limits.each_agent,
+        *limits.roles.values(),
+        *limits.agents.values(),
+    ]
+    return any(ceiling != Ceiling() for ceiling in ceilings)

@@ -1,0 +1,149 @@
+"""What a trial's model cost, by role: calls, tokens, money, waits. From the ledger of its calls.
+
+Rules: a price that is not known is None, never zero; money is known only if it is of every answer; percentiles are by
+nearest rank, of answers that were asked for (not of those had again).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actors.measure import MeasureRow
+from cluster.model_ledger import ANSWERED, Again, Asked, Ended, lines_of
+
+PREFIX = "llm_"
+
+
+@dataclass
+class RoleCost:
+    """The calls of one role, or of all."""
+
+    asked: int = 0
+    """Calls that were sent to the model."""
+    answered: int = 0
+    again: int = 0
+    """Answers that were made before: for a cell that was recovered, or to a question that others had asked."""
+    errors: dict[str, int] = field(default_factory=dict)
+    """Calls without an answer, by reason."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int | None = None
+    """Of the prompts' tokens; None where the model tells of none."""
+    estimated: bool = False
+    """Some counts are ours, by a rule of our own."""
+    money_usd: float | None = 0.0
+    charged_tokens: int = 0
+    """What counts against ceilings: what was used, and of calls that were lost what they might have used."""
+    waits_s: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> int:
+        """Of prompts and completions."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def add(self, line: Asked | Ended | Again) -> None:
+        """Takes a line of the ledger."""
+        if isinstance(line, Asked):
+            self.asked += 1
+        elif isinstance(line, Again):
+            self.again += 1
+        elif line.outcome == ANSWERED:
+            self._answer(line)
+        else:
+            self.errors[line.outcome] = self.errors.get(line.outcome, 0) + 1
+            self.charged_tokens += line.charged_tokens
+
+    def _answer(self, line: Ended) -> None:
+        self.answered += 1
+        self.prompt_tokens += line.prompt_tokens
+        self.completion_tokens += line.completion_tokens
+        self.charged_tokens += line.charged_tokens
+        self.estimated = self.estimated or line.estimated
+        if line.cached_tokens is not None:
+            self.cached_tokens = (self.cached_tokens or 0) + line.cached_tokens
+        known = self.money_usd is not None and line.cost_usd is not None
+        self.money_usd = (self.money_usd or 0.0) + (line.cost_usd or 0.0) if known else None
+        if line.queue_s is not None:
+            self.waits_s.append(line.queue_s)
+        if line.total_s is not None:
+            self.seconds.append(line.total_s)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `result.json` holds it; seconds to the microsecond."""
+        return {
+            "asked": self.asked,
+            "answered": self.answered,
+            "again": self.again,
+            "errors": dict(sorted(self.errors.items())),
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "cached_tokens": self.cached_tokens,
+            "estimated": self.estimated,
+            "charged_tokens": self.charged_tokens,
+            "money_usd": None if self.money_usd is None else round(self.money_usd, 9),
+            "queue_s": _spread(self.waits_s),
+            "latency_s": _spread(self.seconds),
+        }
+
+
+def costs_in(ledger: Path) -> dict[str, RoleCost]:
+    """The cost of each role that called its model, in order of name."""
+    found: dict[str, RoleCost] = {}
+    for line in lines_of(ledger):
+        found.setdefault(line.role, RoleCost()).add(line)
+    return dict(sorted(found.items()))
+
+
+def rows_of(costs: dict[str, RoleCost], now: float) -> list[MeasureRow]:
+    """The costs as measures of the trial: of all roles (`llm_tokens`), and of each where there are several."""
+    rows: list[MeasureRow] = []
+    if not costs:
+        return rows
+    named = [(f"_{role}", [cost]) for role, cost in costs.items()] if len(costs) > 1 else []
+    for suffix, parts in [("", list(costs.values())), *named]:
+        amounts: dict[str, float | None] = {
+            "calls": sum(part.asked for part in parts),
+            "tokens": sum(part.tokens for part in parts),
+            "cached_tokens": _sum([part.cached_tokens for part in parts]),
+            "money_usd": _sum([part.money_usd for part in parts]),
+        }
+        for name, amount in amounts.items():
+            if amount is not None:
+                rows.append(_row(f"{PREFIX}{name}{suffix}", now, [float(amount)]))
+        waits = [wait for part in parts for wait in part.waits_s]
+        if waits:
+            rows.append(_row(f"{PREFIX}queue_s{suffix}", now, waits))
+    return sorted(rows, key=lambda row: row.measure)
+
+
+def _row(measure: str, now: float, values: Sequence[float]) -> MeasureRow:
+    total = math.fsum(values)
+    return MeasureRow(
+        now=now,
+        measure=measure,
+        count=len(values),
+        sum=total,
+        mean=total / len(values),
+        minimum=min(values),
+        maximum=max(values),
+    )
+
+
+def _sum(amounts: Sequence[float | None]) -> float | None:
+    """None if one is not known."""
+    known = [amount for amount in amounts if amount is not None]
+    return math.fsum(known) if len(known) == len(amounts) else None
+
+
+def _spread(values: Sequence[float]) -> dict[str, float] | None:
+    """Median and 99th percentile, by nearest rank."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return {
+        name: round(ordered[max(0, math.ceil(share * len(ordered)) - 1)], 6)
+        for name, share in (("p50", 0.5), ("p99", 0.99))
+    }
