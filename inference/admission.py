@@ -14,6 +14,7 @@ Rules:
   or not the endpoint's rate is known.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -61,6 +62,11 @@ class Admission:
     def running(self) -> int:
         """Requests sent and not answered."""
         return len(self._running)
+
+    def by_role(self) -> tuple[Counter[str], Counter[str]]:
+        """(waiting, running) requests of each role. Walks over all of them."""
+        waiting = Counter(ticket.caller.role for ticket in self._waiting.values())
+        return waiting, Counter(ticket.caller.role for ticket in self._running.values())
 
     def offer(self, ticket: Ticket, now_s: float) -> None:
         """A request wants to be sent. Raises `QueueFull` or `DeadlinePassed`; then it is not taken."""

@@ -12,6 +12,7 @@ Rules:
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -21,7 +22,7 @@ from msgspec.structs import replace
 from inference.admission import Admission, Ticket
 from inference.budget import Budget, Reservation
 from inference.clock import Clock, SystemClock, within
-from inference.completion import Completion, Delta
+from inference.completion import Completion, Delta, Timing
 from inference.errors import DeadlinePassed, EngineDead, InvalidAnswer, LLMError, QueueFull, RateLimited
 from inference.limits import BudgetLimits, Rate, ServingLimits
 from inference.llm import BaseLLM, TokenCount
@@ -85,6 +86,15 @@ class LimitedLLM(BaseLLM):
     def waiting(self) -> int:
         """Requests in the queue: a cell looks here before it takes on more."""
         return self._admission.waiting
+
+    @property
+    def running(self) -> int:
+        """Requests sent and not answered."""
+        return self._admission.running
+
+    def by_role(self) -> tuple[Counter[str], Counter[str]]:
+        """(waiting, running) requests of each role."""
+        return self._admission.by_role()
 
     async def complete(self, request: Request) -> Completion:
         """The model's answer, when it is this request's turn."""
@@ -237,12 +247,11 @@ class LimitedLLM(BaseLLM):
         """A completion with its wait, and with its cost where the model did not tell."""
         timing = completion.timing
         total_s = None if timing.total_s is None else timing.total_s + queue_s
+        first_s = None if timing.first_token_s is None else timing.first_token_s + queue_s
         cost_usd = completion.cost_usd
         if cost_usd is None and self._price is not None:
             cost_usd = self._price.cost_usd(completion.usage)
-        return replace(
-            completion, timing=replace(timing, total_s=total_s, queue_s=queue_s), cost_usd=cost_usd
-        )
+        return replace(completion, timing=Timing(total_s, first_s, queue_s), cost_usd=cost_usd)
 
     # --- The queue ----------------------------------------------------------------------------------------------
 

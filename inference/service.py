@@ -1,8 +1,9 @@
 """A plan opened: the model behind its queue, its rate, its budget and its recording.
 
-From the outside in, and each is there once: the limits (`inference/limited.py`), the recording
-(`inference/recorded.py`), the pool where there are several replicas (`inference/pool.py`), and the model. So a replay
-waits its turn and is charged as the run was that it replays, and its answers need neither a model nor a key.
+From the outside in, and each is there once: spans and figures (`inference/telemetry.py`), the limits
+(`inference/limited.py`), the recording (`inference/recorded.py`), the pool where there are several replicas
+(`inference/pool.py`), and the model. So a replay waits its turn and is charged as the run was that it replays, and its
+answers need neither a model nor a key.
 
 Rules:
 * Whoever serves waits: below the limits an endpoint is asked once (`RetryPolicy(attempts=1)`).
@@ -11,6 +12,7 @@ Rules:
   for twice nor overwritten.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from inference.budget import Budget
@@ -22,25 +24,42 @@ from inference.limits import Rate
 from inference.llm import BaseLLM
 from inference.model_plan import ModelPlan
 from inference.ollama import DEFAULT_URL
+from inference.pool import PoolSettings, ReplicaPool
 from inference.provider import ModelSpec, open_model
 from inference.recorded import RecordedLLM
 from inference.recording import Recording
 from inference.retry import RetryPolicy
 from inference.script_file import load_script
 from inference.secret import Secret
+from inference.telemetry import ObservedLLM
 
 
-def open_service(plan: ModelPlan, *, clock: Clock | None = None, resumed: bool = False) -> LimitedLLM:
+@dataclass(frozen=True)
+class Opened:
+    """A plan's model, with the parts that are looked at from outside."""
+
+    observed: ObservedLLM
+    limited: LimitedLLM
+    budget: Budget
+
+
+def open_service(plan: ModelPlan, *, clock: Clock | None = None) -> ObservedLLM:
     """The model that a plan describes, for one process and one event loop. Raises `ConfigurationError`."""
-    model = open_recorded(plan, resumed=resumed)
-    return LimitedLLM(
-        model,
+    return open_observed(plan, clock=clock).observed
+
+
+def open_observed(plan: ModelPlan, *, clock: Clock | None = None, resumed: bool = False) -> Opened:
+    """The same, with its parts. `resumed` for a service that starts again."""
+    budget = Budget(plan.budget)
+    limited = LimitedLLM(
+        open_recorded(plan, resumed=resumed),
         plan.limits,
         rate=Rate() if plan.mode == "replay" else plan.rate,
-        budget=Budget(plan.budget),
+        budget=budget,
         price=plan.known_price,
         clock=clock,
     )
+    return Opened(ObservedLLM(limited, plan.spec), limited, budget)
 
 
 def open_recorded(plan: ModelPlan, *, resumed: bool = False) -> BaseLLM:
@@ -55,8 +74,13 @@ def open_recorded(plan: ModelPlan, *, resumed: bool = False) -> BaseLLM:
 
 
 def open_source(plan: ModelPlan) -> BaseLLM:
-    """What answers: the model itself."""
-    return open_model(plan.spec, endpoint_settings(plan))
+    """What answers: the model itself, or a pool of its replicas."""
+    settings = endpoint_settings(plan)
+    if plan.replicas == 1:
+        return open_model(plan.spec, settings)
+    replicas = {f"replica/{number}": open_model(plan.spec, settings) for number in range(plan.replicas)}
+    # Engines of one's own have no price by the token: what was lost with one may be computed again.
+    return ReplicaPool(replicas, PoolSettings(again=plan.price is None, routing=plan.routing))
 
 
 def endpoint_settings(plan: ModelPlan) -> EndpointSettings:
