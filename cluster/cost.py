@@ -14,6 +14,8 @@ from actors.measure import MeasureRow
 from cluster.model_ledger import ANSWERED, Again, Asked, Ended, lines_of
 
 PREFIX = "llm_"
+SHOWN = ("llm_calls", "llm_tokens", "llm_money_usd")
+"""Those that stand in summaries though nobody names them in `measures`; the table of measures has all."""
 
 
 @dataclass
@@ -117,6 +119,11 @@ def rows_of(costs: dict[str, RoleCost], now: float) -> list[MeasureRow]:
         if waits:
             rows.append(_row(f"{PREFIX}queue_s{suffix}", now, waits))
     return sorted(rows, key=lambda row: row.measure)
+
+
+def is_shown(measure: str) -> bool:
+    """Whether a measure stands in summaries where none are chosen."""
+    return not measure.startswith(PREFIX) or measure in SHOWN
 
 
 def _row(measure: str, now: float, values: Sequence[float]) -> MeasureRow:

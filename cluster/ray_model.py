@@ -8,44 +8,72 @@ Rules:
   and what was under way is charged what it might have used. Its callers are told that their calls may have happened.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import ray
-from inference.ray_service import RayService
-from inference.service_desk import SESSIONS, ServiceDesk
-from inference.service_llm import ServiceLLM
-from inference.service_wire import Delivery, Taken
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.accounted import AccountedLLM
 from inference.limits import BudgetLimits
-from inference.llm import BaseLLM
+from inference.model_plan import ModelPlan
 from inference.price import Price
+from inference.ray_service import RayService
+from inference.service_desk import SESSIONS, ServiceDesk
+from inference.service_llm import ServiceLLM
+from inference.service_wire import encoded
 
+NAMESPACE = "rayswarm"
 RESTARTS = 3
 START_TIMEOUT_S = 120.0
 _CALLS_A_SESSION = 4
 
 
+@dataclass(frozen=True)
+class NamedService(RayService):
+    """A service that other processes find by its actor's name.
+
+    Not by a handle: an actor that Ray starts again is made of its arguments, and Ray may have given up a handle in them.
+    """
+
+    name: str = ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_found, (self.name, self.identity))
+
+
+def _found(name: str, identity: str) -> NamedService:
+    return NamedService(ray.get_actor(name, NAMESPACE), identity, name)
+
+
+def start_model(plan: ModelPlan) -> NamedService:
+    """Starts the service of a model, and waits until it is open."""
+    name = f"model/{uuid4().hex}"
+    service = RayService.start(plan, name=name, options={"namespace": NAMESPACE})
+    return NamedService(service.actor, service.identity, name)
+
+
 class AccountsActor:
     """What runs in the actor's process: a desk before a trial's accounts."""
 
-    def __init__(self, model: BaseLLM, folder: Path, limits: BudgetLimits, price: Price | None) -> None:
-        self._made = (model, folder, limits, price)
+    def __init__(self, model: NamedService, folder: Path, limits: BudgetLimits, price: Price | None) -> None:
+        self._model = model
+        self._books = (folder, limits, price)
         self._desk: ServiceDesk | None = None
 
     async def identity(self) -> str:
         """The model's."""
         return self._at_desk().identity
 
-    async def submit(self, session: str, confirmed: int, batch: bytes) -> Taken:
+    async def submit(self, session: str, confirmed: int, batch: bytes) -> bytes:
         """Takes requests."""
-        return await self._at_desk().submit(session, confirmed, batch)
+        return encoded(await self._at_desk().submit(session, confirmed, batch))
 
-    async def collect(self, session: str, confirmed: int) -> Delivery:
+    async def collect(self, session: str, confirmed: int) -> bytes:
         """Gives answers."""
-        return await self._at_desk().collect(session, confirmed)
+        return encoded(await self._at_desk().collect(session, confirmed))
 
     async def cancel(self, session: str, numbers: list[int]) -> None:
         """Nobody waits for these any more."""
@@ -67,27 +95,29 @@ class AccountsActor:
     def _at_desk(self) -> ServiceDesk:
         """The desk; made in the actor's event loop, on its first call."""
         if self._desk is None:
-            self._desk = ServiceDesk(AccountedLLM(*self._made))
+            self._desk = ServiceDesk(AccountedLLM(ServiceLLM(self._model), *self._books))
         return self._desk
 
 
 def start_accounts(
-    model: BaseLLM, folder: Path, limits: BudgetLimits, price: Price | None
-) -> tuple[RayService, ServiceLLM]:
-    """Starts the actor and waits until its books are open; `model` must be one that can be sent to it."""
+    model: NamedService, folder: Path, limits: BudgetLimits, price: Price | None
+) -> NamedService:
+    """Starts the actor and waits until its books are open."""
     remote: Any = ray.remote(AccountsActor)  # its stubs take every method for a plain function
+    name = f"accounts/{uuid4().hex}"
     node = ray.get_runtime_context().get_node_id()
     actor = remote.options(
+        name=name,
+        namespace=NAMESPACE,
         num_cpus=0,
         max_concurrency=_CALLS_A_SESSION * SESSIONS,
         max_restarts=RESTARTS,
         max_task_retries=0,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-    ).remote(model, folder, limits, price)
+    ).remote(model, folder.resolve(), limits, price)
     try:
         identity = ray.get(actor.identity.remote(), timeout=START_TIMEOUT_S)
     except BaseException:
         ray.kill(actor)
         raise
-    service = RayService(actor, identity)
-    return service, ServiceLLM(service)
+    return NamedService(actor, identity, name)

@@ -7,15 +7,14 @@ Rules:
 * A trial that goes on, or is tried again, goes on with its books: what was answered is not asked again, and what was
   spent is spent. Only `--fresh` begins without.
 * In a replay agents have their seats, and nothing behind them: what the model said comes from the journal.
-* A fork has the answers of its run, so what it asks as its run did is not paid for again; it begins with a budget of its
-  own.
+* A fork has the answers of its run, so what it asks as its run did is not paid for again. Its budget is its own.
 * Every key is where it was: in no file of the run.
 """
 
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,9 +69,8 @@ class RunModels:
         self._note = note
         self._base = file.parent
         self._key = ""
-        self._model: BaseLLM | None = None
-        self._service: Any = None
-        """On Ray: the actor that holds the model."""
+        self._model: Any = None
+        """The model; on Ray the actor that holds it, a `NamedService`."""
 
     def check_arms(self, experiment: Experiment, trials: Sequence[Trial]) -> None:
         """Looks whether the models of trials can be opened, where that is fast. Raises `ConfigurationError`."""
@@ -88,39 +86,40 @@ class RunModels:
             if plan.spec.provider in CHECKED_HERE and plan.mode == "live":
                 asyncio.run(_closed_again(plan))
 
-    async def opened(self, experiment: Experiment) -> tuple[BaseLLM, ModelPlan]:
+    async def opened(self, experiment: Experiment) -> tuple[Any, ModelPlan]:
         """The model of a trial's experiment, and its plan; a model that was open for other trials is closed."""
         section = experiment.model
         assert section is not None
         plan = self._plan(section)
         key = canonical_json([experiment.on, section.model_dump()])
-        if self._model is None or key != self._key:
-            await self.aclose()
-            with _told():
-                if experiment.on == "ray":
-                    self._model, self._service = await asyncio.to_thread(_started, plan)
-                else:
-                    self._model = open_service(plan)
-            self._key = key
-            self._describe(section, plan, self._model)
+        if self._model is not None and key == self._key:
+            return self._model, plan
+        await self.aclose()
+        with _told():
+            if experiment.on == "ray":
+                self._model = await asyncio.to_thread(_started, plan)
+            else:
+                self._model = open_service(plan)
+        self._key = key
+        self._describe(section, plan, self._model.identity)
         return self._model, plan
 
     async def aclose(self) -> None:
         """Closes what is open. It may be called twice."""
-        model, service, self._model, self._service = self._model, self._service, None, None
-        if model is not None:
+        model, self._model = self._model, None
+        if isinstance(model, BaseLLM):
             await model.aclose()
-        if service is not None:
-            await asyncio.to_thread(service.stop)
+        elif model is not None:
+            await asyncio.to_thread(model.stop)
 
     def _plan(self, section: ModelSection) -> ModelPlan:
         with _told():
             return section.plan(found_line(section, self._base, self._folder.path.parents[1]), self._base)
 
-    def _describe(self, section: ModelSection, plan: ModelPlan, model: BaseLLM) -> None:
+    def _describe(self, section: ModelSection, plan: ModelPlan, identity: str) -> None:
         """Says in the manifest which model it was."""
         manifest = self._folder.manifest
-        told = {**plan.described(), "identity": model.identity, "price_known": plan.known_price is not None}
+        told = {**plan.described(), "identity": identity, "price_known": plan.known_price is not None}
         told.pop("budget", None)
         before = manifest.get("models", {}).get(section.name)
         if before is not None and before.get("identity") != told["identity"]:
@@ -158,27 +157,25 @@ async def _here(
 
 @asynccontextmanager
 async def _on_ray(
-    model: BaseLLM, served: ModelPlan, experiment: Experiment, trial: Path
+    model: Any, served: ModelPlan, experiment: Experiment, trial: Path
 ) -> AsyncIterator[BaseLLM]:
     # Ray is imported by who runs on it: it takes half a second.
     from cluster.ray_model import start_accounts  # noqa: PLC0415 - the reason is above
+    from inference.service_llm import ServiceLLM  # noqa: PLC0415 - the same
 
     limits, price = experiment.budget.limits(), served.known_price
     with _told():
-        service, accounted = await asyncio.to_thread(start_accounts, model, trial.resolve(), limits, price)
+        accounts = await asyncio.to_thread(start_accounts, model, trial, limits, price)
     try:
-        yield accounted
+        yield ServiceLLM(accounts)
     finally:
-        await accounted.aclose()
-        await asyncio.to_thread(service.stop)
+        await asyncio.to_thread(accounts.stop)
 
 
-def _started(plan: ModelPlan) -> tuple[BaseLLM, Any]:
-    from inference.ray_service import RayService  # noqa: PLC0415 - it imports Ray: see `_on_ray`
-    from inference.service_llm import ServiceLLM  # noqa: PLC0415 - the same
+def _started(plan: ModelPlan) -> Any:
+    from cluster.ray_model import start_model  # noqa: PLC0415 - it imports Ray: see `_on_ray`
 
-    service = RayService.start(plan)
-    return ServiceLLM(service), service
+    return start_model(plan)
 
 
 async def _closed_again(plan: ModelPlan) -> None:
@@ -187,15 +184,14 @@ async def _closed_again(plan: ModelPlan) -> None:
     await model.aclose()
 
 
-class _told:
-    """Turns what opening a model raises into the command line's own error."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, LLMError):
-            text = str(error)
-            raise ConfigurationError(text if text.startswith("model") else f"model: {text}") from error
+@contextmanager
+def _told() -> Iterator[None]:
+    """What opening a model raises, as the command line's own error."""
+    try:
+        yield
+    except LLMError as error:
+        text = str(error)
+        raise ConfigurationError(text if text.startswith("model") else f"model: {text}") from error
 
 
 def join_recordings(folder: RunFolder) -> None:

@@ -21,7 +21,7 @@ from actors.measure import MeasureRow
 from actors.plan import Plan
 from actors.run import Progress, RunResult
 from actors.swarm import Swarm
-from cluster.cost import costs_in, rows_of
+from cluster.cost import costs_in, is_shown, rows_of
 from cluster.experiment import Experiment, MeasureSection, substituted
 from cluster.model_ledger import FILE as LEDGER
 from cluster.results import State, TrialFolder, now, write_json
@@ -238,7 +238,7 @@ def _outcome(result: RunResult, measures: Sequence[MeasureSection]) -> dict[str,
 def last_values(rows: Sequence[MeasureRow], wanted: Sequence[MeasureSection]) -> dict[str, float]:
     """For each measure that is kept the value that stands for it: of its last row the mean, or what `show` names."""
     shown = {section.measure: section.show for section in wanted}
-    last = {row.measure: row for row in rows if not shown or row.measure in shown}
+    last = {row.measure: row for row in rows if (row.measure in shown if shown else is_shown(row.measure))}
     return {measure: float(getattr(row, shown.get(measure, "mean"))) for measure, row in sorted(last.items())}
 
 
