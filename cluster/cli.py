@@ -110,7 +110,7 @@ def run(
     """
 
     _find_modules_beside(file)
-    given = [*(settings or []), *([f"on={on}"] if on else []), *([f"model={model}"] if model else [])]
+    given = [*([f"model={model}"] if model else []), *(settings or []), *([f"on={on}"] if on else [])]
     experiment = load_experiment(file, given)
     if address is not None and experiment.on != "ray":
         raise ConfigurationError("--address is of a Ray cluster, and this run is local: add --on ray")

@@ -73,6 +73,24 @@ class RoleCost:
         if line.total_s is not None:
             self.seconds.append(line.total_s)
 
+    def join(self, other: "RoleCost") -> None:
+        """Adds the calls of another."""
+        self.asked += other.asked
+        self.answered += other.answered
+        self.again += other.again
+        for reason, count in other.errors.items():
+            self.errors[reason] = self.errors.get(reason, 0) + count
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+        self.charged_tokens += other.charged_tokens
+        self.estimated = self.estimated or other.estimated
+        if other.cached_tokens is not None:
+            self.cached_tokens = (self.cached_tokens or 0) + other.cached_tokens
+        known = self.money_usd is not None and other.money_usd is not None
+        self.money_usd = (self.money_usd or 0.0) + (other.money_usd or 0.0) if known else None
+        self.waits_s += other.waits_s
+        self.seconds += other.seconds
+
     def to_json(self) -> dict[str, Any]:
         """As `result.json` holds it; seconds to the microsecond."""
         return {
@@ -104,20 +122,22 @@ def rows_of(costs: dict[str, RoleCost], now: float) -> list[MeasureRow]:
     rows: list[MeasureRow] = []
     if not costs:
         return rows
-    named = [(f"_{role}", [cost]) for role, cost in costs.items()] if len(costs) > 1 else []
-    for suffix, parts in [("", list(costs.values())), *named]:
+    whole = RoleCost()
+    for cost in costs.values():
+        whole.join(cost)
+    named = [(f"_{role}", cost) for role, cost in costs.items()] if len(costs) > 1 else []
+    for suffix, cost in [("", whole), *named]:
         amounts: dict[str, float | None] = {
-            "calls": sum(part.asked for part in parts),
-            "tokens": sum(part.tokens for part in parts),
-            "cached_tokens": _sum([part.cached_tokens for part in parts]),
-            "money_usd": _sum([part.money_usd for part in parts]),
+            "calls": cost.asked,
+            "tokens": cost.tokens,
+            "cached_tokens": cost.cached_tokens,
+            "money_usd": cost.money_usd,
         }
         for name, amount in amounts.items():
             if amount is not None:
                 rows.append(_row(f"{PREFIX}{name}{suffix}", now, [float(amount)]))
-        waits = [wait for part in parts for wait in part.waits_s]
-        if waits:
-            rows.append(_row(f"{PREFIX}queue_s{suffix}", now, waits))
+        if cost.waits_s:
+            rows.append(_row(f"{PREFIX}queue_s{suffix}", now, cost.waits_s))
     return sorted(rows, key=lambda row: row.measure)
 
 
@@ -139,18 +159,14 @@ def _row(measure: str, now: float, values: Sequence[float]) -> MeasureRow:
     )
 
 
-def _sum(amounts: Sequence[float | None]) -> float | None:
-    """None if one is not known."""
-    known = [amount for amount in amounts if amount is not None]
-    return math.fsum(known) if len(known) == len(amounts) else None
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value at a share of the values, 0 to 1, by nearest rank. There must be one."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def _spread(values: Sequence[float]) -> dict[str, float] | None:
-    """Median and 99th percentile, by nearest rank."""
+    """Median and 99th percentile."""
     if not values:
         return None
-    ordered = sorted(values)
-    return {
-        name: round(ordered[max(0, math.ceil(share * len(ordered)) - 1)], 6)
-        for name, share in (("p50", 0.5), ("p99", 0.99))
-    }
+    return {name: round(percentile(values, share), 6) for name, share in (("p50", 0.5), ("p99", 0.99))}

@@ -33,7 +33,7 @@ from actors.plan import Limits
 from actors.topology import topology_from
 from cluster.class_path import resolve, resolve_agent, unknown_parameters
 from cluster.located_yaml import Document, KeyPath, Problem, assigned, load, nearest, undotted
-from cluster.model_section import BudgetSection, ModelSection, check_budget
+from cluster.model_section import BudgetSection, ModelSection, check_budget, name_model
 from cluster.problem import as_problem, located, problem_in, report
 from cluster.schema import STRICT, Amount, Count, Positive, Seconds
 from cluster.sweep import Trial, arms_of, trials_of
@@ -342,6 +342,7 @@ def load_experiment(path: Path, settings: Sequence[str] = ()) -> Experiment:
     """
     document = load(path)
     for setting in settings:
+        name_model(document)
         _known_role(document.value, undotted(setting.partition("=")[0].strip()), f"--set {setting}")
         document.assign(setting)
     if isinstance(document.value, dict):

@@ -17,7 +17,7 @@ from pydantic import BaseModel, field_validator, model_validator
 
 from actors.errors import ConfigurationError
 from cluster.class_path import resolve, told
-from cluster.located_yaml import KeyPath, nearest
+from cluster.located_yaml import Document, KeyPath, nearest
 from cluster.problem import report
 from cluster.results import find_run
 from cluster.schema import STRICT, Amount, Count, Positive, Seconds
@@ -153,6 +153,12 @@ class BudgetSection(CeilingSection):
             self.each_agent.ceiling(),
             {name: one.ceiling() for name, one in self.agents.items()},
         )
+
+
+def name_model(document: Document) -> None:
+    """Writes a model that is a line as a mapping, so that `--set model.price=free` finds one."""
+    if isinstance(document.value, dict) and isinstance(document.value.get("model"), str):
+        document.value = {**document.value, "model": {"name": document.value["model"]}}
 
 
 def check_budget(budget: BudgetSection, model: ModelSection | None, roles: Mapping[str, Any]) -> None:

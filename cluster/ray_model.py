@@ -35,7 +35,7 @@ _CALLS_A_SESSION = 4
 class NamedService(RayService):
     """A service that other processes find by its actor's name.
 
-    Not by a handle: an actor that Ray starts again is made of its arguments, and Ray may have given up a handle in them.
+    Not by a handle: Ray makes an actor that it starts again of its arguments, and may have given up a handle in them.
     """
 
     name: str = ""
