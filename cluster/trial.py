@@ -141,7 +141,7 @@ async def run_trial(
         "ended": ending.of(result),
         "topology": _topology(plan),
         "dashboard": dashboard,
-        **({"cost": {role: cost.to_json() for role, cost in costs.items()}} if experiment.model else {}),
+        **({"model_cost": {role: cost.to_json() for role, cost in costs.items()}} if experiment.model else {}),
     }
     _write_tables(folder.path, trial, experiment.measures, result)
     write_json(folder.path / "result.json", value)
