@@ -210,7 +210,7 @@ class ReplicaPool(BaseLLM):
 
     async def _on(self, replica: _Replica, work: Awaitable[Any]) -> Any:
         """What a replica answers. If it dies meanwhile this is an indefinite `EngineDead`, however it hangs."""
-        call: asyncio.Task[Any] = asyncio.ensure_future(_awaited(work))
+        call: asyncio.Task[Any] = asyncio.ensure_future(work)
         replica.calls.add(call)
         try:
             await asyncio.wait({call})
@@ -236,8 +236,9 @@ class ReplicaPool(BaseLLM):
         """The outcome of the check that runs, or of one that begins now."""
         if replica.check is None or replica.check.done():
             replica.check = asyncio.ensure_future(self._check(replica))
-        await asyncio.wait({replica.check})
-        return not replica.check.cancelled() and replica.check.result()
+        check = replica.check  # another may begin before this one is looked at
+        await asyncio.wait({check})
+        return not check.cancelled() and check.result()
 
     async def _check(self, replica: _Replica) -> bool:
         assert replica.health is not None
