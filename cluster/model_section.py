@@ -79,9 +79,9 @@ class ModelSection(_Section):
         try:
             self.plan()
         except errors.LLMError as error:
-            field = str(error).split()[0]
-            known = field in type(self).model_fields
-            report([((field,) if known else (), str(error))])
+            words = str(error).split()
+            field = next((word for word in words[:2] if word in type(self).model_fields), None)
+            report([(() if field is None else (field,), str(error))])
         return self
 
     def plan(self, line: str | None = None, base: Path | None = None) -> ModelPlan:

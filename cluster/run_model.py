@@ -140,7 +140,15 @@ async def with_model(
     model, served = await models.opened(experiment)
     opened = _on_ray if experiment.on == "ray" else _here
     async with opened(model, served, experiment, trial) as accounted:
-        yield replace(plan, seats={**plan.seats, "llm": LLMSeats(accounted, section.seed)})
+        yield _seated(plan, LLMSeats(accounted, section.seed))
+
+
+def _seated(plan: Plan, seats: LLMSeats) -> Plan:
+    """The plan with these seats; a fork's past too, whose last calls had not ended when it was cut."""
+    before = plan.before
+    if before is not None and "llm" in before.seats:
+        before = replace(before, seats={**before.seats, "llm": seats})
+    return replace(plan, seats={**plan.seats, "llm": seats}, before=before)
 
 
 @asynccontextmanager

@@ -1,12 +1,11 @@
 """Agents for the tests of models in experiments: they ask, and tell what they heard."""
 
-from typing import Any
-
 from actors.agent import Agent
 from actors.context import Context
 from actors.message import Message
 from inference.errors import BudgetExceeded, LLMError
 from inference.request import Request, Sampling
+from tests.cluster.rumour import end_process_once
 
 
 class Asker(Agent):
@@ -14,6 +13,7 @@ class Asker(Agent):
 
     def __init__(self, times: int = 3, agents: int = 4, greedy: bool = False, max_tokens: int = 16) -> None:
         self.times = times
+        self.times_before_end = times - 1
         self.agents = agents
         self.greedy = greedy
         self.max_tokens = max_tokens
@@ -29,6 +29,8 @@ class Asker(Agent):
         if message.sender != context.address:
             self.said.append(message.text)
             return
+        if len(self.said) == self.times_before_end:
+            end_process_once()
         sampling = Sampling(temperature=0 if self.greedy else 1, max_tokens=self.max_tokens)
         who = "all" if self.greedy else context.address
         try:
@@ -59,8 +61,3 @@ class Careless(Agent):
     async def on_message(self, message: Message, context: Context) -> None:
         """Asks."""
         await context.llm.complete(f"Draw, {context.address}, at {context.now}.")
-
-
-def anything(value: Any) -> Any:
-    """The value."""
-    return value
