@@ -80,8 +80,7 @@ class ModelSection(_Section):
             self.plan()
         except errors.LLMError as error:
             words = str(error).split()
-            field = next((word for word in words[:2] if word in type(self).model_fields), None)
-            report([(() if field is None else (field,), str(error))])
+            report([(tuple(word for word in words[:2] if word in type(self).model_fields)[:1], str(error))])
         return self
 
     def plan(self, line: str | None = None, base: Path | None = None) -> ModelPlan:
@@ -200,7 +199,7 @@ def found_line(section: ModelSection, base: Path, results: Path) -> str:
 def _found(text: str, base: Path) -> Path:
     for place in (base / text, Path(text)):
         if place.exists():
-            return place
+            return place.resolve()
     raise ConfigurationError(
         f"model: there is no {text}, neither in {base} (where the experiment's file is) nor in the working folder"
     )
@@ -211,7 +210,7 @@ def _recorded(text: str, base: Path, results: Path) -> Path:
         return _found(text, base)
     except ConfigurationError as error:
         try:
-            return find_run(text, results).path
+            return find_run(text, results).path.resolve()
         except ConfigurationError as other:
             raise ConfigurationError(f"{error}; and {other}") from None
 

@@ -67,7 +67,7 @@ class RunModels:
         """`file` is the experiment's: paths are looked for beside it. `note` hears what the user should know."""
         self._folder = folder
         self._note = note
-        self._base = file.parent
+        self._base = file.resolve().parent  # absolute: a process on Ray has a working folder of its own
         self._key = ""
         self._model: Any = None
         """The model; on Ray the actor that holds it, a `NamedService`."""

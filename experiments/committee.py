@@ -245,15 +245,19 @@ class Clerk(Agent):
         self.bids: dict[str, dict[str, float]] = {}
         self.open = 0
         self.timer = 0
+        self.minutes = 0
+        """The timer at whose end what was said is recorded: once at a time, since a measure is a mean over its time."""
 
     async def on_message(self, message: Message, context: Context) -> None:
-        """What was said, decided or bid, or the end of patience."""
+        """What was said, decided or bid; time for the minutes, or the end of patience."""
         told = message.data
         if message.sender == context.address:
-            self._allocate(context)
-        elif "failed" in told:
+            self._write_minutes(context) if message.text == "minutes" else self._allocate(context)
+            return
+        if not self.minutes:
+            self.minutes = context.after(1, "minutes")
+        if "failed" in told:
             self.failed += 1
-            context.record("failed_calls", self.failed)
         elif "kind" in told:
             self._note(message.sender, told, context)
         elif "decision" in told:
@@ -265,12 +269,21 @@ class Clerk(Agent):
             if not self.open:
                 self._allocate(context)
 
+    def _write_minutes(self, context: Context) -> None:
+        self.minutes = 0
+        context.record("failed_calls", self.failed)
+        if self.answers:
+            context.record("valid_json", self.valid / self.answers)
+            context.record("right", self.right / self.answers)
+        if self.decided:
+            context.record("agreement", self.agreed / len(self.decided))
+            context.record("changed", self.changed / (len(self.decided) * self.members))
+            context.record("decisions", sum(one["decided"] in OPTIONS for one in self.decided))
+
     def _note(self, sender: str, told: dict[str, Any], context: Context) -> None:
         self.answers += 1
         self.valid += told["valid"]
         self.right += told["right"]
-        context.record("valid_json", self.valid / self.answers)
-        context.record("right", self.right / self.answers)
         if len(self.statements) < _STATEMENTS or (
             not told["valid"] and len(self.statements) < 2 * _STATEMENTS
         ):
@@ -288,9 +301,6 @@ class Clerk(Agent):
         self.agreed += told["agreement"]
         self.changed += told["changed"]
         context.result("decisions", self.decided)
-        context.record("agreement", self.agreed / len(self.decided))
-        context.record("changed", self.changed / (len(self.decided) * self.members))
-        context.record("decisions", sum(one["decided"] in OPTIONS for one in self.decided))
         if len(self.decided) == self.proposals:
             self._call_for_bids(context)
 
