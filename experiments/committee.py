@@ -251,8 +251,11 @@ class Clerk(Agent):
     async def on_message(self, message: Message, context: Context) -> None:
         """What was said, decided or bid; time for the minutes, or the end of patience."""
         told = message.data
+        if message.sender == context.address and message.text == "minutes":
+            self._write_minutes(context)
+            return
         if message.sender == context.address:
-            self._write_minutes(context) if message.text == "minutes" else self._allocate(context)
+            self._allocate(context)
             return
         if not self.minutes:
             self.minutes = context.after(1, "minutes")
