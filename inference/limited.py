@@ -125,7 +125,7 @@ class LimitedLLM(BaseLLM):
         deadline_s = None if request.timeout_s is None else began_s + request.timeout_s
         ticket = Ticket(self._tickets, request.caller, _most(count, request), deadline_s)
         try:
-            async with self._sending(ticket, count, request) as call:
+            async with self._sending(ticket, count, request, 1) as call:
                 left_s = None if deadline_s is None else max(0.0, deadline_s - self._clock.now())
                 async with aclosing(self._model.stream(replace(request, timeout_s=left_s))) as stream:
                     async for delta in stream:
@@ -134,9 +134,6 @@ class LimitedLLM(BaseLLM):
                         else:
                             call.completion = self._told(delta.completion, call.queue_s)
                             yield Delta(completion=call.completion)
-        except LLMError as error:
-            self._heed(error, 1)
-            raise
         finally:
             self._sent.discard(ticket.number)
 
@@ -184,29 +181,33 @@ class LimitedLLM(BaseLLM):
         asked = replace(request, timeout_s=None)  # each who waits has a deadline of its own
         for attempt in range(1, self._limits.attempts + 1):
             try:
-                async with self._sending(ticket, count, request) as call:
+                async with self._sending(ticket, count, request, attempt) as call:
                     call.completion = self._told(await self._model.complete(asked), call.queue_s)
                 return call.completion
             except LLMError as error:
-                if not self._heed(error, attempt) or attempt == self._limits.attempts:
+                if not self._goes_again(error) or attempt == self._limits.attempts:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
-    def _heed(self, error: LLMError, attempt: int) -> bool:
-        """What one caller learns of the endpoint, all keep to. True if the call may be made again after that."""
-        if not (error.transient and error.definite) or isinstance(error, QueueFull):
-            return False
+    def _heed(self, error: LLMError, attempt: int) -> None:
+        """What one caller learns of the endpoint, all keep to."""
+        if not _is_for_all(error):
+            return
         named_s = error.wait_s if isinstance(error, RateLimited) else None
         wait_s = _UNNAMED_HOLD_S * 2.0 ** (attempt - 1) if named_s is None else named_s
-        longest_s = self._limits.longest_hold_s
-        self._admission.hold(self._clock.now(), min(wait_s, longest_s))
-        self._pump()
-        return named_s is None or named_s <= longest_s
+        self._admission.hold(self._clock.now(), min(wait_s, self._limits.longest_hold_s))
+
+    def _goes_again(self, error: LLMError) -> bool:
+        """True if the call may be made again after the hold."""
+        named_s = error.wait_s if isinstance(error, RateLimited) else None
+        return _is_for_all(error) and (named_s is None or named_s <= self._limits.longest_hold_s)
 
     # --- One call -----------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _sending(self, ticket: Ticket, prompt: int, request: Request) -> AsyncIterator[_Call]:
+    async def _sending(
+        self, ticket: Ticket, prompt: int, request: Request, attempt: int
+    ) -> AsyncIterator[_Call]:
         """From the request's turn to its end: what it may use is held, and what it used is charged."""
         began_s = self._clock.now()
         await self._turn(ticket)
@@ -218,6 +219,7 @@ class LimitedLLM(BaseLLM):
             try:
                 yield call
             except LLMError as error:
+                self._heed(error, attempt)  # before its place is given to the next
                 if error.definite:
                     self._sent.discard(ticket.number)
                     reservation.release()
@@ -297,6 +299,11 @@ class LimitedLLM(BaseLLM):
         await self._clock.sleep(wait_s)
         self._alarm = None
         self._pump()
+
+
+def _is_for_all(error: LLMError) -> bool:
+    """True for what says something of the endpoint and nothing of the request."""
+    return error.transient and error.definite and not isinstance(error, QueueFull)
 
 
 def _most(prompt: int, request: Request) -> int:

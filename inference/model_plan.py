@@ -10,7 +10,7 @@ Rules:
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from inference.price import Price
 from inference.price_list import listed_price
 from inference.provider import ModelSpec, parse_model
 from inference.router import RoutingLimits
+from inference.vllm_settings import VLLMSettings
 
 ServingMode = Literal["live", "record", "replay", "fill"]
 MODES: tuple[ServingMode, ...] = ("live", "record", "replay", "fill")
@@ -62,7 +63,7 @@ class ModelPlan:
     idle_s: float = 60.0
     """The longest silence of an endpoint."""
     vllm: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of vLLM, by their names in its settings: plain values."""
+    """Fields of `VLLMSettings` by name, as plain values."""
 
     def __post_init__(self) -> None:
         spec = parse_model(self.model)
@@ -82,17 +83,7 @@ class ModelPlan:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value <= 86_400:
                 raise ConfigurationError(f"{name} is {value!r}: give seconds above 0, at most a day")
-        if self.vllm and spec.provider != "vllm":
-            raise ConfigurationError(
-                f"vllm holds settings, and the model is {self.model}: leave them out, or write vllm:NAME"
-            )
-        try:
-            plain = msgspec.json.decode(msgspec.json.encode(dict(self.vllm)))
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(
-                f"vllm holds what is no plain value: {error}. Give text, numbers, lists and mappings"
-            ) from None
-        object.__setattr__(self, "vllm", plain)
+        self._check_vllm(spec)
         if self.has_usd_ceiling and self.known_price is None:
             raise ConfigurationError(
                 f"the budget has a ceiling in money, and the price of {self.model} is not known: give its price "
@@ -123,6 +114,36 @@ class ModelPlan:
         """The plan as plain JSON values, for a manifest. It holds no key."""
         plain: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
         return {**plain, "price": msgspec.to_builtins(self.known_price)}
+
+    @property
+    def vllm_settings(self) -> VLLMSettings:
+        """Of a replica of vLLM: the plan's own, and what follows from the plan."""
+        own = {"deterministic": self.deterministic, "seed": self.seed % (1 << 31)}
+        return VLLMSettings(**{**own, **self.vllm})
+
+    def _check_vllm(self, spec: ModelSpec) -> None:
+        if self.vllm and spec.provider != "vllm":
+            raise ConfigurationError(
+                f"vllm holds settings, and the model is {self.model}: leave them out, or write vllm:NAME"
+            )
+        try:
+            plain = msgspec.json.decode(msgspec.json.encode(dict(self.vllm)))
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"vllm holds what is no plain value: {error}. Give text, numbers, lists and mappings"
+            ) from None
+        object.__setattr__(self, "vllm", plain)
+        names = [setting.name for setting in fields(VLLMSettings)]
+        unknown = [name for name in plain if name not in names]
+        if unknown:
+            raise ConfigurationError(
+                f"vllm has no setting {unknown[0]!r}: give {', '.join(names)}; vLLM's own arguments go into "
+                f"engine_arguments"
+            )
+        try:
+            _ = self.vllm_settings
+        except TypeError as error:
+            raise ConfigurationError(f"a setting of vllm is of a wrong kind: {error}") from None
 
     def _check_key(self, spec: ModelSpec) -> None:
         if self.key is None:

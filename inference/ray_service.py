@@ -18,6 +18,7 @@ import ray
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayError, RayTaskError
 
 from inference.errors import EngineDead, LLMError
+from inference.ledger import LedgerLocked
 from inference.model_plan import ModelPlan
 from inference.ray_serving_metrics import ServingMetrics
 from inference.service import Opened, open_observed
@@ -29,6 +30,8 @@ RESTARTS = 3
 START_TIMEOUT_S = 900.0
 """An engine loads its model in minutes."""
 _CALLS_A_SESSION = 4
+_LEDGER_ATTEMPTS = 150
+_LEDGER_PAUSE_S = 0.2
 _ROOM = 10_000
 """Requests that a desk holds beyond those that run and wait, such as answers on their way."""
 
@@ -102,18 +105,32 @@ class ServiceActor:
             if self._problem is not None:
                 raise self._problem
             if self._desk is None:
-                restarted = ray.get_runtime_context().was_current_actor_reconstructed
                 try:
-                    self._opened = open_observed(self._plan, resumed=restarted)
+                    self._opened = await self._open()
                 except LLMError as error:
                     self._problem = error
                     raise
                 limits = self._plan.limits
                 held = limits.queued_requests + limits.running_requests + _ROOM
-                self._desk = ServiceDesk(self._opened.observed, held=held, lease_s=self._lease_s)
+                self._desk = ServiceDesk(
+                    self._opened.observed, held=held, lease_s=self._lease_s, poll_s=self._lease_s / 6
+                )
                 metrics = ServingMetrics(self._plan.model, self._opened)
                 self._metrics = asyncio.ensure_future(metrics.keep())
         return self._desk
+
+    async def _open(self) -> Opened:
+        """The model. Waits while the process that this one replaces still has the ledger."""
+        resumed = ray.get_runtime_context().was_current_actor_reconstructed
+        for _ in range(_LEDGER_ATTEMPTS):
+            try:
+                # In a thread: engines take minutes to start, and other calls must hear that they wait.
+                return await asyncio.to_thread(open_observed, self._plan, resumed=resumed)
+            except LedgerLocked:
+                if not resumed:
+                    raise
+                await asyncio.sleep(_LEDGER_PAUSE_S)
+        return await asyncio.to_thread(open_observed, self._plan, resumed=resumed)
 
 
 @dataclass(frozen=True)

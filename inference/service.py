@@ -13,12 +13,14 @@ Rules:
 """
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from inference.budget import Budget
 from inference.clock import Clock
 from inference.endpoint import EndpointSettings
 from inference.errors import ConfigurationError
+from inference.ledger import Ledger
 from inference.limited import LimitedLLM
 from inference.limits import Rate
 from inference.llm import BaseLLM
@@ -50,16 +52,22 @@ def open_service(plan: ModelPlan, *, clock: Clock | None = None) -> ObservedLLM:
 
 def open_observed(plan: ModelPlan, *, clock: Clock | None = None, resumed: bool = False) -> Opened:
     """The same, with its parts. `resumed` for a service that starts again."""
-    budget = Budget(plan.budget)
+    ledger = None if plan.ledger is None else Ledger(plan.ledger, must_exist=resumed)
+    budget = Budget(plan.budget, ledger)
+    try:
+        model = open_recorded(plan, resumed=resumed)
+    except BaseException:
+        budget.close()
+        raise
     limited = LimitedLLM(
-        open_recorded(plan, resumed=resumed),
+        model,
         plan.limits,
         rate=Rate() if plan.mode == "replay" else plan.rate,
         budget=budget,
         price=plan.known_price,
         clock=clock,
     )
-    return Opened(ObservedLLM(limited, plan.spec), limited, budget)
+    return Opened(ObservedLLM(limited, plan.spec, budget.close), limited, budget)
 
 
 def open_recorded(plan: ModelPlan, *, resumed: bool = False) -> BaseLLM:
@@ -74,7 +82,11 @@ def open_recorded(plan: ModelPlan, *, resumed: bool = False) -> BaseLLM:
 
 
 def open_source(plan: ModelPlan) -> BaseLLM:
-    """What answers: the model itself, or a pool of its replicas."""
+    """What answers: the model itself, or a pool of its replicas. Blocks while engines start."""
+    if plan.spec.provider == "vllm":
+        # Only here, since it imports Ray.
+        source: BaseLLM = import_module("inference.ray_vllm_pool").start_replicas(plan)
+        return source
     settings = endpoint_settings(plan)
     if plan.replicas == 1:
         return open_model(plan.spec, settings)
@@ -98,18 +110,24 @@ def _recorded_identity(path: Path, spec: ModelSpec) -> str:
     """The identity in a recording that a line names. Raises `ConfigurationError` unless there is exactly one."""
     match spec.provider:
         case "scripted":
-            name = load_script(Path(spec.place)).identity
+            names = [load_script(Path(spec.place)).identity]
         case "ollama":
-            name = f"ollama:{spec.place or DEFAULT_URL}#{spec.name}"
+            names = [f"ollama:{spec.place or DEFAULT_URL}#{spec.name}"]
+        case "vllm":  # a folder is recorded under its own name
+            names = [f"vllm:{spec.name}", f"vllm:{Path(spec.name).name}"]
         case _:
-            name = str(spec)
+            names = [str(spec)]
     recording = Recording(path)
     recording.close()
-    found = [model for model in recording.models if model == name or model.startswith(f"{name}@")]
+    found = [
+        model
+        for model in recording.models
+        if any(model == name or model.startswith(f"{name}@") for name in names)
+    ]
     if len(found) != 1:
         told = ", ".join(recording.models) or "no model"
         raise ConfigurationError(
-            f"{path} holds answers of {told}, and the plan's model is {name}"
+            f"{path} holds answers of {told}, and the plan's model is {names[0]}"
             + (": which revision is not said. Write replay:PATH#IDENTITY" if found else "")
         )
     return found[0]

@@ -15,7 +15,7 @@ Without an OpenTelemetry SDK in the process a span costs about a microsecond and
 """
 
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -110,9 +110,11 @@ class ServingFigures:
 class ObservedLLM(BaseLLM):
     """A model with a span and figures for each call. It changes nothing else."""
 
-    def __init__(self, model: BaseLLM, spec: ModelSpec, figures: ServingFigures | None = None) -> None:
+    def __init__(self, model: BaseLLM, spec: ModelSpec, at_close: Callable[[], None] = lambda: None) -> None:
+        """`at_close` lets go of what stands beside the model and is used by it to its end."""
         self.model = model
-        self.figures = figures or ServingFigures()
+        self.figures = ServingFigures()
+        self._at_close = at_close
         self._name = f"chat {spec.name or spec.place}"
         self._fixed = _fixed_attributes(spec)
 
@@ -171,6 +173,7 @@ class ObservedLLM(BaseLLM):
     async def aclose(self) -> None:
         """Closes the model."""
         await self.model.aclose()
+        self._at_close()
 
     def _begin(self) -> Span:
         return tracer.start_span(self._name, kind=SpanKind.CLIENT, attributes=self._fixed)

@@ -16,17 +16,17 @@ PagedAttention", SOSP 2023.
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec.structs import replace
 
 from inference.completion import Completion, Delta
+from inference.deadline import Deadline
 from inference.errors import (
     BadRequest,
     ConfigurationError,
-    DeadlinePassed,
     EngineDead,
     LLMError,
     QueueFull,
@@ -44,7 +44,6 @@ from inference.vllm_sampling import check_form, room_for, sampling_parameters
 from inference.vllm_settings import VLLMSettings
 from inference.vllm_tools import ToolFormat
 
-T = TypeVar("T")
 PROMPT_TOKENS = 1 << 22
 """Of a prompt given as ids, before anything else is looked at."""
 
@@ -138,10 +137,7 @@ class VLLMEngine(BaseLLM):
     async def _answer(
         self, request: Request, prompt_ids: Sequence[int] | None, adapter: str, *, streamed: bool
     ) -> AsyncGenerator[Delta, None]:
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
-        timeout_s = self._settings.timeout_s if request.timeout_s is None else request.timeout_s
-        call = _Call(began_s + timeout_s, timeout_s)
+        call = Deadline(self._settings.timeout_s if request.timeout_s is None else request.timeout_s)
         check_form(request)
         self._check_adapter(adapter)
         if self._draining:
@@ -165,13 +161,13 @@ class VLLMEngine(BaseLLM):
             first_s = None
             async with aclosing(self._outputs(call, ids, params, adapter)) as outputs:
                 async for output in outputs:
-                    first_s = loop.time() - began_s if first_s is None else first_s
+                    first_s = call.passed_s if first_s is None else first_s
                     for delta in assembly.take(output):
                         yield delta
             for delta in assembly.rest():
                 yield delta
             completion = assembly.completion()
-            timing = replace(completion.timing, total_s=loop.time() - began_s)
+            timing = replace(completion.timing, total_s=call.passed_s)
             if streamed:
                 timing = replace(timing, first_token_s=first_s)
             yield Delta(completion=replace(completion, timing=timing))
@@ -181,7 +177,7 @@ class VLLMEngine(BaseLLM):
                 self._idle.set()
 
     async def _outputs(
-        self, call: "_Call", ids: Sequence[int], params: Any, adapter: str
+        self, call: Deadline, ids: Sequence[int], params: Any, adapter: str
     ) -> AsyncGenerator[Any, None]:
         """What the engine gives for a prompt. What it never had is asked again after a restart."""
         for _attempt in range(self._settings.restarts + 1):
@@ -401,26 +397,6 @@ class VLLMEngine(BaseLLM):
             f"{self._settings.restart_window_s:g} s and is not started again (last: {self._fault})",
             definite=True,
         )
-
-
-class _Call:
-    """One request's deadline, and whether the engine has had it."""
-
-    def __init__(self, ends_s: float, timeout_s: float) -> None:
-        """`ends_s` by the loop's time."""
-        self._ends_s = ends_s
-        self._timeout_s = timeout_s
-        self.sent = False
-
-    async def within(self, work: Awaitable[T]) -> T:
-        """The result. Raises `DeadlinePassed`, with the work cancelled, if the deadline comes first."""
-        try:
-            async with asyncio.timeout_at(self._ends_s):
-                return await work
-        except TimeoutError:
-            raise DeadlinePassed(
-                f"the model did not answer within {self._timeout_s:g} s", definite=not self.sent
-            ) from None
 
 
 def _checked(ids: Sequence[int]) -> Sequence[int]:

@@ -14,6 +14,8 @@ from inference.errors import BadRequest, ContextTooLong
 from inference.extra import optional
 from inference.request import Request, ResponseSchema
 
+_CHARACTERS = r"[ !#-\[\]-~\u00a0-\ud7ff\ue000-\ufffd]"
+"""What needs no escape in JSON. Named by what may stand, since xgrammar's complement lets in what is no Unicode."""
 LENGTH_CHARACTERS = 1_000
 """A longer maxLength is no pattern any more: a grammar of so many states takes seconds to make."""
 
@@ -82,7 +84,7 @@ def bounded_strings(schema: Any) -> Any:
         least = schema.get("minLength", 0)
         if most <= LENGTH_CHARACTERS and least <= most:
             copy = {name: part for name, part in copy.items() if name not in ("maxLength", "minLength")}
-            copy["pattern"] = rf'^[^"\\\x00-\x1f]{{{least},{most}}}$'
+            copy["pattern"] = f"^{_CHARACTERS}{{{least},{most}}}$"
     return copy
 
 

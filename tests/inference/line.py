@@ -1,4 +1,4 @@
-"""The way from a cell to a desk, with faults: calls that do not arrive, replies that are lost, services that restart."""
+"""The way from a cell to a desk, with faults: calls that never arrive, replies that are lost, services that restart."""
 
 from collections.abc import Callable
 

@@ -264,6 +264,33 @@ def test_retry_after_is_kept_to_by_all_callers_together() -> None:
     run(test, faults=[RateLimited("slow down", wait_s=7.0)], budget=budget)
 
 
+def test_a_storm_of_refusals_ends_with_one_probe_a_wait() -> None:
+    class Closed(Engine):
+        """Refuses until 21 s, then takes 5 s for an answer."""
+
+        async def complete(self, request: Request) -> Completion:
+            self.began.append((self.clock.now(), request.messages[-1].text))
+            await self.clock.sleep(0.01)
+            if self.clock.now() < 21.0:
+                raise RateLimited("slow down", wait_s=5.0)
+            await self.clock.sleep(5.0)
+            return Completion((Choice("open"),), Usage(5, 3))
+
+    async def main() -> None:
+        clock = VirtualClock()
+        engine = Closed(clock)
+        async with LimitedLLM(engine, ServingLimits(running_requests=64), clock=clock) as model:
+            done = await outcomes(model, *(asked(str(number), f"a/{number}") for number in range(200)))
+        assert {completion.text for completion in done} == {"open"}
+        times = [at for at, _ in engine.began]
+        assert times[:64] == [0.0] * 64
+        assert times[64:69] == pytest.approx([5.01, 10.02, 15.03, 20.04, 25.05])  # one probe a wait
+        assert times[69] == pytest.approx(26.05)  # the fifth is not refused at once: the others follow
+        assert len([at for at in times if at < 26]) == 69
+
+    asyncio.run(main())
+
+
 def test_a_dead_engine_that_had_nothing_is_waited_for_and_one_that_may_have_is_not() -> None:
     async def test(model: LimitedLLM, engine: Engine) -> None:
         assert (await model.complete(asked("x"))).text == "answer to x"

@@ -291,8 +291,8 @@ def test_all_dead_is_told_definitely_and_who_limits_waits_for_one_to_come_back()
         for replica in stage.replicas.values():
             replica.alive = False
             replica.definite = True
+        await outcomes(stage.pool, asked("a"))
         with pytest.raises(EngineDead, match="no living replica; there are: r0, r1, r2") as caught:
-            await outcomes(stage.pool, asked("a"))
             await stage.pool.complete(asked("b"))
         assert caught.value.definite
         limited = LimitedLLM(stage.pool, clock=stage.clock)
@@ -330,13 +330,12 @@ def test_a_stream_moves_before_its_first_piece_and_breaks_after_it() -> None:
         deltas = await pieces(stage.pool, asked("first"))
         assert deltas[-1].completion is not None
         assert len(stage.where("first")) == 2
-        with pytest.raises(EngineDead):
-            async with aclosing(stage.pool.stream(asked("second"))) as stream:
+        async with aclosing(stage.pool.stream(asked("second"))) as stream:
+            await anext(stream)
+            for name in stage.where("second"):
+                stage.replicas[name].alive = False
+            with pytest.raises(EngineDead):
                 await anext(stream)
-                for name in stage.where("second"):
-                    stage.replicas[name].alive = False
-                async for _delta in stream:
-                    pass
 
     run(test, again=True)
 

@@ -304,12 +304,13 @@ def test_beyond_the_queue_callers_are_told_to_hold_back(engine: Engine) -> None:
     assert sum(not isinstance(each, BaseException) for each in told) == 40
 
 
-async def unfinished_is_none(llm: VLLMEngine) -> None:
-    for _turn in range(200):
-        if llm.health().unfinished == 0 and llm.load == 0:
+async def unfinished(llm: VLLMEngine, number: int) -> None:
+    """Returns when the engine has so many requests; a sequence that is not freed fails here."""
+    for _turn in range(1000):
+        if llm.health().unfinished == number and (number or llm.load == 0):
             return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{llm.health()} {llm.load}")
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"{number} were awaited, and there are {llm.health()}, load {llm.load}")
 
 
 LONG = Sampling(temperature=0, max_tokens=900)
@@ -320,19 +321,18 @@ def test_who_goes_away_frees_the_sequence(engine: Engine) -> None:
         tasks = [
             asyncio.ensure_future(engine.llm.complete(Request.of(f"{n}", sampling=LONG))) for n in range(8)
         ]
-        while engine.llm.health().unfinished < 8:
-            await asyncio.sleep(0.005)
+        await unfinished(engine.llm, 8)
         for task in tasks:
             task.cancel()
         assert all(
             isinstance(each, asyncio.CancelledError)
             for each in await asyncio.gather(*tasks, return_exceptions=True)
         )
-        await unfinished_is_none(engine.llm)
+        await unfinished(engine.llm, 0)
         async with aclosing(engine.llm.stream(Request.of("stream", sampling=LONG))) as stream:
             await anext(stream)
             assert engine.llm.health().unfinished == 1
-        await unfinished_is_none(engine.llm)
+        await unfinished(engine.llm, 0)
 
     engine.loop.run(leave())
 
@@ -340,7 +340,7 @@ def test_who_goes_away_frees_the_sequence(engine: Engine) -> None:
 def test_a_deadline_frees_the_sequence(engine: Engine) -> None:
     error = engine.fails(DeadlinePassed, Request.of("x", sampling=LONG, timeout_s=0.05))
     assert not error.definite
-    engine.loop.run(unfinished_is_none(engine.llm))
+    engine.loop.run(unfinished(engine.llm, 0))
     assert engine.fails(DeadlinePassed, Request.of("x", sampling=LONG, timeout_s=0)).definite
 
 
@@ -349,8 +349,7 @@ def test_an_engine_that_dies_fails_what_it_had_and_serves_again(engine: Engine) 
         stream = engine.llm.stream(Request.of("stream", sampling=LONG))
         await anext(stream)
         had = asyncio.ensure_future(engine.llm.complete(Request.of("had", sampling=LONG)))
-        while engine.llm.health().unfinished < 2:
-            await asyncio.sleep(0.005)
+        await unfinished(engine.llm, 2)
         os.kill(engine.llm.process, signal.SIGKILL)
         with pytest.raises(EngineDead) as streamed:
             async for _delta in stream:
@@ -371,8 +370,7 @@ def test_an_engine_that_dies_fails_what_it_had_and_serves_again(engine: Engine) 
 def test_a_drained_engine_answers_what_it_has_and_takes_no_more(engine: Engine) -> None:
     async def drain() -> None:
         had = asyncio.ensure_future(engine.llm.complete(Request.of("had", sampling=LONG)))
-        while not engine.llm.health().unfinished:
-            await asyncio.sleep(0.005)
+        await unfinished(engine.llm, 1)
         assert await engine.llm.drain(0.0) is False
         with pytest.raises(EngineDead, match="draining") as caught:
             await engine.llm.complete(Request.of("late"))
