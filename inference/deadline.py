@@ -1,7 +1,7 @@
 """One call's deadline, and whether what answers it has had the request: so is known how definite its passing is."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from typing import TypeVar
 
 from inference.errors import DeadlinePassed
@@ -25,12 +25,18 @@ class Deadline:
 
     async def within(self, work: Awaitable[T]) -> T:
         """The result. Raises `DeadlinePassed`, with the work cancelled, if the deadline comes first."""
+        if self.passed_s >= self._timeout_s:
+            # Work that does not wait would be done after its time; what is never awaited must be closed.
+            if isinstance(work, Coroutine):
+                work.close()
+            raise self._error()
         try:
             async with asyncio.timeout_at(self._began_s + self._timeout_s):
-                if self.passed_s >= self._timeout_s:
-                    await asyncio.sleep(0)  # work that does not wait would otherwise be done after its time
                 return await work
         except TimeoutError:
-            raise DeadlinePassed(
-                f"the model did not answer within {self._timeout_s:g} s", definite=not self.sent
-            ) from None
+            raise self._error() from None
+
+    def _error(self) -> DeadlinePassed:
+        return DeadlinePassed(
+            f"the model did not answer within {self._timeout_s:g} s", definite=not self.sent
+        )

@@ -38,9 +38,18 @@ class VLLMActor:
     """What runs in the actor's process."""
 
     def __init__(self, model: str, settings: VLLMSettings) -> None:
-        self._engine = VLLMEngine(model, settings)
+        self._model = model
+        self._settings = settings
+        self._made: VLLMEngine | None = None
         self._sessions: dict[str, Session] = {}
         self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def _engine(self) -> VLLMEngine:
+        """Made here and not in `__init__`, whose errors reach callers as text only."""
+        if self._made is None:
+            self._made = VLLMEngine(self._model, self._settings)
+        return self._made
 
     async def start(self) -> dict[str, Any]:
         """Waits until the engine serves. What it is."""

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.inference_model import CONTEXT, make_model
 from inference.completion import Completion
 from inference.errors import (
     BadRequest,
@@ -27,7 +27,6 @@ from inference.vllm_wire import encoded_request
 from tests.actors.ray_here import RAY_OPTIONS
 from tests.inference.conformance import check_model
 from tests.inference.needs import needs_vllm
-from tests.inference.random_model import CONTEXT, make_model
 from tests.inference.vllm_cast import LoopThread, quiet_vllm
 
 pytestmark = [pytest.mark.ray, *quiet_vllm()]
@@ -230,6 +229,4 @@ def test_an_actor_that_dies_fails_what_it_had_and_serves_again(served: Served) -
         assert not caught.value.definite
         assert (await served.llm.complete(Request.of("new", sampling=GREEDY))).text
 
-    began = time.monotonic()
     served.run(kill())
-    print(f"served again after {time.monotonic() - began:.1f} s")

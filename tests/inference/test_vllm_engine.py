@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.inference_model import CONTEXT, make_adapter, make_model
 from inference.completion import Delta
 from inference.errors import (
     BadRequest,
@@ -26,7 +27,6 @@ from inference.vllm_engine import VLLMEngine
 from inference.vllm_settings import VLLMSettings
 from tests.inference.conformance import check_model, pieces
 from tests.inference.needs import needs_vllm
-from tests.inference.random_model import CONTEXT, make_adapter, make_model
 from tests.inference.vllm_cast import LoopThread, quiet_vllm
 
 pytestmark = [pytest.mark.ray, *quiet_vllm()]

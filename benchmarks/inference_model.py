@@ -6,9 +6,10 @@ where an answer's form is imposed (a JSON schema, a tool call) it is held even b
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from tests.inference.needs import needs
+from inference.extra import optional
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>")
 CONTEXT = 1_024
@@ -37,9 +38,11 @@ Call one so: <tool_call>{"name": <function-name>, "arguments": <args-json-object
 {% endif %}"""
 
 
-def make_model(folder: Path, *, width: int = 64, layers: int = 2, seed: int = 0) -> Path:
-    """Writes the model; gives the folder back."""
-    torch, transformers = needs("torch"), needs("transformers")
+def make_model(
+    folder: Path, *, width: int = 64, layers: int = 2, context: int = CONTEXT, seed: int = 0
+) -> Path:
+    """Writes the model; gives the folder back. Raises `ExtraMissing` without torch and transformers."""
+    torch, transformers = _module("torch"), _module("transformers")
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = _make_tokenizer(folder)
     config = transformers.Qwen3Config(
@@ -50,7 +53,7 @@ def make_model(folder: Path, *, width: int = 64, layers: int = 2, seed: int = 0)
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=32,
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=context,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=SPECIAL.index("<|im_end|>"),
@@ -66,7 +69,7 @@ def make_model(folder: Path, *, width: int = 64, layers: int = 2, seed: int = 0)
 
 def make_adapter(folder: Path, *, width: int = 64, layers: int = 2, rank: int = 4, seed: int = 1) -> Path:
     """Writes a LoRA adapter of random weights for such a model, large enough to change what it says."""
-    torch, safetensors = needs("torch"), needs("safetensors.torch")
+    torch, safetensors = _module("torch"), _module("safetensors.torch")
     folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(seed)
     weights: dict[str, Any] = {}
@@ -90,7 +93,7 @@ def make_adapter(folder: Path, *, width: int = 64, layers: int = 2, rank: int = 
 
 def _make_tokenizer(folder: Path) -> int:
     """A byte-level BPE with a few whole words. Returns the size of its vocabulary."""
-    tokenizers, transformers = needs("tokenizers"), needs("transformers")
+    tokenizers, transformers = _module("tokenizers"), _module("transformers")
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
@@ -109,3 +112,7 @@ def _make_tokenizer(folder: Path) -> int:
     wrapped.chat_template = CHAT_TEMPLATE
     wrapped.save_pretrained(folder)
     return len(wrapped)
+
+
+def _module(name: str) -> ModuleType:
+    return optional(name, "vllm", "a model of random weights (on a CPU: make vllm)")
