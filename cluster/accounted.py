@@ -1,4 +1,4 @@
-"""The model of one trial: each call asked once, in the budget, recorded, and written in the ledger.
+"""The model of one trial: each call asked once, in the budget, recorded, and written in the log.
 
 It stands between the seats of all agents and the service that has the queue and the rate.
 
@@ -17,10 +17,11 @@ import asyncio
 import time
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
-from cluster.model_ledger import FILE, LOST, Again, Asked, Ended, Ledger, lines_of
+from cluster.call_log import FILE, LOST, Again, Asked, CallLog, Ended, lines_of
 from inference.budget import Budget, Reservation, Spent
 from inference.completion import Completion
 from inference.errors import ERRORS, BudgetExceeded, DeadlinePassed, EngineDead, LLMError
@@ -49,7 +50,7 @@ class AccountedLLM(BaseLLM):
         self._room: deque[asyncio.Future[None]] = deque()
         """Calls that wait until others have settled."""
         self._recording = Recording(folder / RECORDING, writable=True)
-        self._ledger = Ledger(folder / FILE)
+        self._log = CallLog(folder / FILE)
         self._take_up(folder / FILE)
 
     @property
@@ -84,6 +85,10 @@ class AccountedLLM(BaseLLM):
         """The model's own count."""
         return await self._model.count_tokens(request)
 
+    def describe(self) -> dict[str, Any]:
+        """The model's own."""
+        return self._model.describe()
+
     async def aclose(self) -> None:
         """Ends the calls under way, and closes the files."""
         flights = list(self._flights.values())
@@ -91,7 +96,7 @@ class AccountedLLM(BaseLLM):
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
         self._recording.close()
-        self._ledger.close()
+        self._log.close()
 
     # --- One call -----------------------------------------------------------------------------------------------
 
@@ -101,7 +106,7 @@ class AccountedLLM(BaseLLM):
         try:
             asked, reservation = await self._reserved(key, request)
         except LLMError as error:
-            self._ledger.append(replace(ended, outcome=error.reason))
+            self._log.append(replace(ended, outcome=error.reason))
             raise
         began = time.monotonic()
         try:
@@ -113,14 +118,14 @@ class AccountedLLM(BaseLLM):
             charged = (asked.tokens, asked.usd) if happened else (0, 0.0)
             if isinstance(error, LLMError) and reason in ERRORS:
                 self._recording.append(self._identity, request.content(), 0, error)
-            self._ledger.append(
+            self._log.append(
                 replace(ended, outcome=reason, charged_tokens=charged[0], charged_usd=charged[1])
             )
             raise
         else:
             reservation.settle(completion.usage.total_tokens, completion.cost_usd)
             self._recording.append(self._identity, request.content(), 0, completion)
-            self._ledger.append(self._charged(ended, asked, completion, time.monotonic() - began))
+            self._log.append(self._charged(ended, asked, completion, time.monotonic() - began))
             return completion
         finally:
             self._make_room()
@@ -149,7 +154,7 @@ class AccountedLLM(BaseLLM):
             self._room.append(room)
             await room
         asked = Asked(key, caller.agent, caller.role, tokens, usd or 0.0)
-        self._ledger.append(asked)
+        self._log.append(asked)
         return asked, reservation
 
     def _make_room(self) -> None:
@@ -167,7 +172,7 @@ class AccountedLLM(BaseLLM):
     # --- The books ----------------------------------------------------------------------------------------------
 
     def _note_again(self, key: str, caller: Caller) -> None:
-        self._ledger.append(Again(key, caller.agent, caller.role))
+        self._log.append(Again(key, caller.agent, caller.role))
 
     def _take_up(self, path: Path) -> None:
         """Charges what was spent before, and ends what an earlier process left under way."""
@@ -186,7 +191,7 @@ class AccountedLLM(BaseLLM):
             else:
                 ended = replace(ended, outcome=LOST, charged_tokens=asked.tokens, charged_usd=asked.usd)
             self._charge(ended)
-            self._ledger.append(ended)
+            self._log.append(ended)
 
     def _charge(self, ended: Ended) -> None:
         caller = Caller(agent=ended.agent, role=ended.role)

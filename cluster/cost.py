@@ -1,4 +1,4 @@
-"""What a trial's model cost, by role: calls, tokens, money, waits. From the ledger of its calls.
+"""What a trial's model cost, by role: calls, tokens, money, waits. From the log of its calls.
 
 Rules: a price that is not known is None, never zero; money is known only if it is of every answer; percentiles are by
 nearest rank, of answers that were asked for (not of those had again).
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.measure import MeasureRow
-from cluster.model_ledger import ANSWERED, Again, Asked, Ended, lines_of
+from cluster.call_log import ANSWERED, Again, Asked, Ended, lines_of
 
 PREFIX = "llm_"
 SHOWN = ("llm_calls", "llm_tokens", "llm_money_usd")
@@ -47,7 +47,7 @@ class RoleCost:
         return self.prompt_tokens + self.completion_tokens
 
     def add(self, line: Asked | Ended | Again) -> None:
-        """Takes a line of the ledger."""
+        """Takes a line of the log."""
         if isinstance(line, Asked):
             self.asked += 1
         elif isinstance(line, Again):
@@ -109,10 +109,10 @@ class RoleCost:
         }
 
 
-def costs_in(ledger: Path) -> dict[str, RoleCost]:
+def costs_in(log: Path) -> dict[str, RoleCost]:
     """The cost of each role that called its model, in order of name."""
     found: dict[str, RoleCost] = {}
-    for line in lines_of(ledger):
+    for line in lines_of(log):
         found.setdefault(line.role, RoleCost()).add(line)
     return dict(sorted(found.items()))
 

@@ -1,6 +1,6 @@
 """What a run's models cost, as the report shows it: a row for each role, in each arm, with what is not known said.
 
-Rules: sums and percentiles are over all calls of the ended trials of an arm, from their ledgers; a ledger that cannot
+Rules: sums and percentiles are over all calls of the ended trials of an arm, from their logs; a log that cannot
 be read is named, and its calls are left out; a price that is not known is said to be, and is never zero.
 """
 
@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.errors import ConfigurationError
+from cluster.call_log import FILE, lines_of
 from cluster.cost import RoleCost, percentile
 from cluster.findings import Arm
-from cluster.model_ledger import FILE, lines_of
 from cluster.number import number_text, seconds_text
 from cluster.record import Record, mapping, number
 from cluster.section import ROWS, Cell, Section
@@ -69,7 +69,7 @@ def cost_table(record: Record, arms: Sequence[Arm]) -> CostTable | None:
 
 
 def _costs(record: Record) -> tuple[dict[tuple[str, str], RoleCost], list[str]]:
-    """The cost by arm and role, and the ledgers that could not be read."""
+    """The cost by arm and role, and the logs that could not be read."""
     costs: dict[tuple[str, str], RoleCost] = {}
     notes: list[str] = []
     for trial in record.trials:

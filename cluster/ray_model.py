@@ -1,4 +1,4 @@
-"""The books of a trial on Ray: one actor with its budget, recording and ledger, for all cells.
+"""The books of a trial on Ray: one actor with its budget, recording and log, for all cells.
 
 Rules:
 * The actor runs on the node of whoever starts it, where the run's folder is, and asks for no CPU: the agents may have

@@ -34,7 +34,7 @@ from inference.completion import Completion
 from inference.errors import LLMError
 from inference.llm import BaseLLM
 from inference.model_plan import ModelPlan
-from inference.provider import RECORDING
+from inference.provider import RECORDING, parse_model
 from inference.request import Request
 from inference.service import open_service
 
@@ -53,6 +53,12 @@ class ClosedLLM(BaseLLM):
     async def complete(self, request: Request) -> Completion:
         """Nobody is there."""
         raise SwarmError("this swarm's model is not open: it is while a trial runs (`rayswarm run`)")
+
+
+def needs_ray(experiment: Experiment) -> bool:
+    """Whether an experiment takes Ray: it runs there, or its model is one that actors serve."""
+    section = experiment.model
+    return experiment.on == "ray" or (section is not None and parse_model(section.name).provider == "vllm")
 
 
 def closed_model_seats(experiment: Experiment) -> dict[str, Callable[[Context], Any]]:
@@ -98,10 +104,13 @@ class RunModels:
         with _told():
             if experiment.on == "ray":
                 self._model = await asyncio.to_thread(_started, plan)
+            elif needs_ray(experiment):  # its engine starts in minutes
+                self._model = await asyncio.to_thread(open_service, plan)
             else:
                 self._model = open_service(plan)
         self._key = key
-        self._describe(section, plan, self._model.identity)
+        described = await asyncio.to_thread(self._model.describe)
+        self._write_down(section, plan, self._model.identity, described)
         return self._model, plan
 
     async def aclose(self) -> None:
@@ -116,11 +125,17 @@ class RunModels:
         with _told():
             return section.plan(found_line(section, self._base, self._folder.path.parents[1]), self._base)
 
-    def _describe(self, section: ModelSection, plan: ModelPlan, identity: str) -> None:
+    def _write_down(
+        self, section: ModelSection, plan: ModelPlan, identity: str, described: dict[str, Any]
+    ) -> None:
         """Says in the manifest which model it was."""
         manifest = self._folder.manifest
-        told = {**plan.described(), "identity": identity, "price_known": plan.known_price is not None}
-        told.pop("budget", None)
+        told = {
+            "identity": identity,
+            "price_known": plan.known_price is not None,
+            "engine": {name: value for name, value in described.items() if name != "identity"},
+            "plan": {name: value for name, value in plan.described().items() if name != "budget"},
+        }
         before = manifest.get("models", {}).get(section.name)
         if before is not None and before.get("identity") != told["identity"]:
             self._note(f"The model {section.name} has changed since this run began; --fresh runs it anew.")

@@ -34,7 +34,7 @@ from cluster.experiment import Experiment
 from cluster.provenance import git_commit, machine, versions
 from cluster.report import write_report
 from cluster.results import RunFolder, State, TrialFolder, now, read_json, run_folder, write_json, written
-from cluster.run_model import RunModels, join_recordings
+from cluster.run_model import RunModels, join_recordings, needs_ray
 from cluster.sweep import Trial
 from cluster.tables import arm_key
 from cluster.trial import TrialObserver, run_trial, save_state
@@ -254,7 +254,7 @@ def _ray_for(
     trials: Sequence[Trial], experiment: Experiment, address: str | None, observer: Observer
 ) -> Iterator[None]:
     """Holds Ray while the trials run, if any of them runs on it: to start it for each would take seconds of each."""
-    if not any(experiment.of_trial(trial).on == "ray" for trial in trials):
+    if not any(needs_ray(experiment.of_trial(trial)) for trial in trials):
         yield
         return
     # Ray is imported by who runs on it: it takes half a second.

@@ -21,9 +21,9 @@ from actors.measure import MeasureRow
 from actors.plan import Plan
 from actors.run import Progress, RunResult
 from actors.swarm import Swarm
+from cluster.call_log import FILE as CALLS
 from cluster.cost import costs_in, is_shown, rows_of
 from cluster.experiment import Experiment, MeasureSection, substituted
-from cluster.model_ledger import FILE as LEDGER
 from cluster.results import State, TrialFolder, now, write_json
 from cluster.run_memory import with_memory
 from cluster.run_model import RunModels, with_model
@@ -132,7 +132,7 @@ async def run_trial(
                 observer.swarm_began(swarm)
             result = await _run(swarm, ending, progressed)
             dashboard = swarm.dashboard
-    costs = costs_in(folder.path / LEDGER)
+    costs = costs_in(folder.path / CALLS)
     result = msgspec.structs.replace(result, measures=[*result.measures, *rows_of(costs, result.now)])
     value = {
         **_identity(trial),
@@ -141,7 +141,9 @@ async def run_trial(
         "ended": ending.of(result),
         "topology": _topology(plan),
         "dashboard": dashboard,
-        **({"model_cost": {role: cost.to_json() for role, cost in costs.items()}} if experiment.model else {}),
+        **(
+            {"model_cost": {role: cost.to_json() for role, cost in costs.items()}} if experiment.model else {}
+        ),
     }
     _write_tables(folder.path, trial, experiment.measures, result)
     write_json(folder.path / "result.json", value)

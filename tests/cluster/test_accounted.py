@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cluster.accounted import AccountedLLM
+from cluster.call_log import FILE, CallLog, lines_of
 from cluster.cost import costs_in
-from cluster.model_ledger import FILE, Ledger, lines_of
 from inference.completion import Completion
 from inference.errors import BudgetExceeded, DeadlinePassed, EngineDead, LLMError, RateLimited, Refused
 from inference.limits import BudgetLimits, Ceiling
@@ -242,7 +242,7 @@ def test_a_deadline_is_kept_and_the_late_answer_is_had_later(tmp_path: Path) -> 
 def test_after_a_kill_at_any_moment_what_was_spent_is_known_and_never_too_little(
     seed: int, tmp_path: Path
 ) -> None:
-    """Cuts both files where a kill could have: the recording of an answer comes before its end in the ledger."""
+    """Cuts both files where a kill could have: the recording of an answer comes before its end in the log."""
 
     async def scenario() -> None:
         one = await used_by_one(tmp_path / "one")
@@ -254,16 +254,16 @@ def test_after_a_kill_at_any_moment_what_was_spent_is_known_and_never_too_little
         )
         rng = random.Random(seed)
         recorded = (tmp_path / "whole" / RECORDING).read_bytes().splitlines(keepends=True)
-        ledger = (tmp_path / "whole" / FILE).read_bytes().splitlines(keepends=True)
-        kept = rng.randrange(len(ledger) + 1)
-        ended = sum(json.loads(line)["type"] == "ended" for line in ledger[:kept])
+        log = (tmp_path / "whole" / FILE).read_bytes().splitlines(keepends=True)
+        kept = rng.randrange(len(log) + 1)
+        ended = sum(json.loads(line)["type"] == "ended" for line in log[:kept])
         begun = kept - ended
         answers = rng.randint(ended, begun)
         broken = tmp_path / "broken"
         broken.mkdir()
         (broken / RECORDING).write_bytes(b"".join(recorded[: 1 + answers]))
-        torn = ledger[kept][: rng.randrange(len(ledger[kept]))] if kept < len(ledger) else b""
-        (broken / FILE).write_bytes(b"".join(ledger[:kept]) + torn)
+        torn = log[kept][: rng.randrange(len(log[kept]))] if kept < len(log) else b""
+        (broken / FILE).write_bytes(b"".join(log[:kept]) + torn)
         model = Slow()
         accounted = AccountedLLM(model, broken, limits(run=99 * one))
         assert accounted.spent().tokens >= begun * one, f"seed {seed}"
@@ -307,8 +307,8 @@ def test_without_ceilings_no_prompt_is_counted(tmp_path: Path) -> None:
 
 
 def test_a_ledger_that_is_spoilt_is_told_with_its_line(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / FILE)
-    ledger.close()
+    log = CallLog(tmp_path / FILE)
+    log.close()
     (tmp_path / FILE).write_text('{"type": "asked", "key": "k", "agent": "a", "role": "r"}\nnonsense\n')
     with pytest.raises(Exception, match=r"calls\.jsonl:2: .*--fresh"):
         list(lines_of(tmp_path / FILE))

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from cluster.call_log import FILE, Again, Asked, CallLog, Ended
 from cluster.cost import RoleCost, percentile, rows_of
 from cluster.cost_section import NOT_KNOWN, cost_table
 from cluster.findings import Arm
-from cluster.model_ledger import FILE, Again, Asked, Ended, Ledger
 from cluster.record import Record
 
 ONE = [Arm("{}", "all trials", 0)]
@@ -16,10 +16,10 @@ def record(folder: Path, *trials: dict[str, object]) -> Record:
 
 
 def written(folder: Path, *lines: Asked | Ended | Again, trial: int = 0) -> None:
-    ledger = Ledger(folder / "trials" / f"{trial:03d}" / FILE)
+    log = CallLog(folder / "trials" / f"{trial:03d}" / FILE)
     for line in lines:
-        ledger.append(line)
-    ledger.close()
+        log.append(line)
+    log.close()
 
 
 def answered(role: str = "judge", cost_usd: float | None = 0.5, total_s: float = 1.0) -> list[Asked | Ended]:

@@ -18,10 +18,10 @@ from typer.testing import CliRunner, Result
 
 from actors.errors import ConfigurationError
 from actors.ray_session import ray_session
+from cluster.call_log import FILE as CALLS
 from cluster.cli import app
 from cluster.cost import RoleCost, costs_in
 from cluster.experiment import load_experiment
-from cluster.model_ledger import FILE as LEDGER
 from cluster.results import State, find_run
 from cluster.runner import Request, Summary, run_experiment
 from tests.actors.ray_here import RAY_OPTIONS
@@ -43,8 +43,8 @@ def invoke(*words: str | Path) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-def ledger(summary: Summary, trial: int = 0) -> dict[str, RoleCost]:
-    return costs_in(summary.folder.trial(trial).path / LEDGER)
+def log_of(summary: Summary, trial: int = 0) -> dict[str, RoleCost]:
+    return costs_in(summary.folder.trial(trial).path / CALLS)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,7 @@ def test_a_run_says_which_model_answered_and_what_it_cost(calm: Summary) -> None
     told = calm.folder.manifest["models"]["scripted:asking_script.yaml"]
     assert told["identity"].startswith("scripted:numbers@0-")
     assert told["price_known"] is False
+    assert told["plan"]["model"].startswith("scripted:/")
     cost = calm.results[0]["model_cost"]
     assert [cost[role]["asked"] for role in ("asker", "other")] == [12, 12]
     assert cost["asker"]["completion_tokens"] == 24
@@ -77,14 +78,14 @@ def test_cells_change_neither_the_fingerprint_nor_the_calls(
     other = ran(tmp_path, f"swarm.cells={cells}")
     assert other.fingerprint == calm.fingerprint
     assert (other.folder.path / "completions.jsonl").stat().st_size > 1000
-    for role, cost in ledger(calm).items():
-        assert (cost.asked, cost.tokens) == (ledger(other)[role].asked, ledger(other)[role].tokens)
+    for role, cost in log_of(calm).items():
+        assert (cost.asked, cost.tokens) == (log_of(other)[role].asked, log_of(other)[role].tokens)
 
 
 def test_in_the_free_schedule_too_every_call_is_asked_once(tmp_path: Path) -> None:
     summary = ran(tmp_path, "swarm.schedule=free", "swarm.cells=2")
     assert summary.state == State.DONE, summary.errors
-    assert [cost.asked for cost in ledger(summary).values()] == [12, 12]
+    assert [cost.asked for cost in log_of(summary).values()] == [12, 12]
     assert invoke("replay", "last", "--results", tmp_path).exit_code == 0
 
 
@@ -92,7 +93,7 @@ def test_a_cell_that_is_killed_asks_nothing_again(calm: Summary, tmp_path: Path)
     killed = ran(tmp_path, "swarm.cells=2", "faults=[{cell_crash: 1, at: 3}, {cell_crash: 0, at: 5}]")
     assert len(killed.results[0]["recoveries"]) == 2
     assert killed.fingerprint == calm.fingerprint
-    assert [cost.asked for cost in ledger(killed).values()] == [12, 12]
+    assert [cost.asked for cost in log_of(killed).values()] == [12, 12]
 
 
 @pytest.mark.ray
@@ -107,9 +108,9 @@ def test_on_ray_with_a_killed_cell_it_is_the_same_run_and_each_call_is_asked_onc
     assert other.results[0]["recoveries"]
     assert other.results[0]["fingerprint"] == calm.fingerprint
     for trial in (0, 1):
-        assert [cost.asked for cost in ledger(other, trial).values()] == [12, 12]
+        assert [cost.asked for cost in log_of(other, trial).values()] == [12, 12]
     assert budget.results[0]["ended"] == "budget.tokens"
-    assert sum(cost.charged_tokens for cost in ledger(budget).values()) == spent_locally(
+    assert sum(cost.charged_tokens for cost in log_of(budget).values()) == spent_locally(
         tmp_path / "local", 150
     )
     # What ran on Ray is replayed here, without it.
@@ -117,7 +118,7 @@ def test_on_ray_with_a_killed_cell_it_is_the_same_run_and_each_call_is_asked_onc
 
 
 def spent_locally(folder: Path, tokens: int) -> int:
-    return sum(cost.charged_tokens for cost in ledger(ran(folder, f"budget.tokens={tokens}")).values())
+    return sum(cost.charged_tokens for cost in log_of(ran(folder, f"budget.tokens={tokens}")).values())
 
 
 def test_a_run_that_was_killed_goes_on_and_pays_nothing_twice(calm: Summary, tmp_path: Path) -> None:
@@ -126,12 +127,12 @@ def test_a_run_that_was_killed_goes_on_and_pays_nothing_twice(calm: Summary, tmp
     broken = command(*words, environment=told)
     assert broken.returncode == -signal.SIGKILL
     folder = next(tmp_path.glob("asking/*/trials/000"))
-    before = costs_in(folder / LEDGER)
+    before = costs_in(folder / CALLS)
     assert 0 < sum(cost.asked for cost in before.values()) < 24
     resumed = command(*words)
     assert resumed.returncode == 0, resumed.stderr
     assert json.loads(resumed.stdout.splitlines()[-1])["fingerprint"] == calm.fingerprint
-    after = costs_in(folder / LEDGER)
+    after = costs_in(folder / CALLS)
     assert sum(cost.answered for cost in after.values()) == 24
     lost = sum(cost.errors.get("lost", 0) for cost in after.values())
     assert sum(cost.asked for cost in after.values()) == 24 + lost
@@ -158,10 +159,10 @@ def test_a_budget_is_exact_with_one_cell_and_with_two(schedule: str, calm: Summa
         summary = ran(tmp_path, *settings)
         assert summary.results[0]["ended"] == "budget.tokens"
         assert summary.state == State.DONE
-        costs = ledger(summary).values()
+        costs = log_of(summary).values()
         spent.append(sum(cost.charged_tokens for cost in costs))
         assert sum(cost.errors["budget exceeded"] for cost in costs if cost.errors) > 0
-    whole = sum(cost.tokens for cost in ledger(calm).values())
+    whole = sum(cost.tokens for cost in log_of(calm).values())
     one = whole // 24
     assert spent[0] == spent[1]
     assert 150 - one - 14 < spent[0] <= 150
@@ -177,7 +178,7 @@ def test_a_trial_that_stops_at_errors_is_ended_by_its_budget_and_has_not_failed(
 def test_a_role_or_an_agent_that_has_spent_its_own_is_refused_and_the_others_go_on(tmp_path: Path) -> None:
     summary = ran(tmp_path, "budget.roles.other.tokens=60", "budget.agents={asker/0: {tokens: 0}}")
     assert summary.results[0]["ended"] == "quiet"
-    costs = ledger(summary)
+    costs = log_of(summary)
     assert costs["other"].charged_tokens <= 60
     assert costs["other"].errors["budget exceeded"] > 0
     assert (costs["asker"].asked, costs["asker"].errors) == (9, {"budget exceeded": 1})
@@ -189,7 +190,7 @@ def test_what_was_spent_is_not_forgotten_when_a_trial_goes_on(tmp_path: Path) ->
     assert command(*words, environment=told).returncode == -signal.SIGKILL
     assert command(*words).returncode == 0
     folder = next(tmp_path.glob("asking/*/trials/000"))
-    spent = sum(cost.charged_tokens for cost in costs_in(folder / LEDGER).values())
+    spent = sum(cost.charged_tokens for cost in costs_in(folder / CALLS).values())
     assert 300 < spent <= 390
     assert json.loads((folder / "result.json").read_text())["ended"] == "budget.tokens"
 
@@ -198,7 +199,7 @@ def test_money_is_budgeted_where_the_price_is_known(tmp_path: Path) -> None:
     price = "model.price={prompt_usd: 0, completion_usd: 500000}"
     summary = ran(tmp_path, price, "budget.money_usd=20")
     assert summary.results[0]["ended"] == "budget.money_usd"
-    assert sum(cost.money_usd or 0 for cost in ledger(summary).values()) == pytest.approx(13, abs=1)
+    assert sum(cost.money_usd or 0 for cost in log_of(summary).values()) == pytest.approx(13, abs=1)
     free = ran(tmp_path, "model.price=free", "budget.money_usd=0")
     assert free.results[0]["ended"] == "quiet"
     assert free.measures["llm_money_usd"] == 0
@@ -240,12 +241,12 @@ def test_a_fork_is_another_future_and_pays_only_for_what_its_run_had_not_asked(t
     words = ("fork", summary.folder.path, "--at", "asker/1#6", "--results", tmp_path)
     assert invoke(*words).exit_code == 0
     same = find_run("last", tmp_path)
-    assert sum(cost.asked for cost in costs_in(same.trial(0).path / LEDGER).values()) == 0
+    assert sum(cost.asked for cost in costs_in(same.trial(0).path / CALLS).values()) == 0
     assert same.trial(0).result["fingerprint"] == summary.fingerprint  # type: ignore[index]  # it is done
     result = invoke(*words, "--set", "seed=99")
     assert result.exit_code == 0, result.output
     other = find_run("last", tmp_path)
-    assert sum(cost.asked for cost in costs_in(other.trial(0).path / LEDGER).values()) > 0
+    assert sum(cost.asked for cost in costs_in(other.trial(0).path / CALLS).values()) > 0
     assert other.trial(0).result["fingerprint"] != summary.fingerprint  # type: ignore[index]  # it is done
     assert invoke("replay", other.path, "--results", tmp_path).exit_code == 0
 
@@ -268,9 +269,9 @@ def test_a_model_is_a_factor_of_a_sweep_and_its_answers_are_recorded_by_model(tm
 def test_an_answer_that_several_trials_had_is_joined_once(tmp_path: Path) -> None:
     greedy = [f"swarm.roles.{role}.parameters={{greedy: true}}" for role in ("asker", "other")]
     summary = ran(tmp_path, *greedy, "repeats=2")
-    asked = sum(cost.asked for cost in ledger(summary).values())
+    asked = sum(cost.asked for cost in log_of(summary).values())
     assert asked < 24
-    assert sum(cost.asked + cost.again for cost in ledger(summary).values()) == 24
+    assert sum(cost.asked + cost.again for cost in log_of(summary).values()) == 24
     lines = (summary.folder.path / "completions.jsonl").read_text().splitlines()
     assert len(lines) == 1 + asked
 

@@ -1,4 +1,4 @@
-"""The ledger of a trial's calls to its model: a file of JSON Lines, from which what was spent is known after any crash.
+"""The log of a trial's calls to its model: a file of JSON Lines, from which what was spent is known after any crash.
 
     {"type": "asked", ...}    before a call is sent, with what it may use
     {"type": "ended", ...}    when it has ended: what came of it, what it used, how long it took, what it is charged
@@ -9,9 +9,12 @@ Rules:
 * A call that was asked and never ended may have been answered and paid for. It is charged what it might use, unless its
   answer is in the recording.
 * A torn last line is left out.
+* One process has the log at a time: two that count apart would both stay below a ceiling that they break together.
 """
 
+import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -22,6 +25,8 @@ from actors.errors import ConfigurationError
 from inference.completion import Completion
 
 FILE = "calls.jsonl"
+_LOCK_TRIES = 50
+_LOCK_PAUSE_S = 0.1
 ANSWERED = "answered"
 LOST = "lost"
 """The outcome of a call that was under way when the process that asked it died."""
@@ -84,20 +89,34 @@ _decoder = msgspec.json.Decoder(Line)
 _encoder = msgspec.json.Encoder()
 
 
-class Ledger:
-    """A ledger that is written to."""
+class CallLog:
+    """A log that is written to."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = sum(len(line) for line in _raw_lines(path))
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        os.ftruncate(self._file, whole)
+        try:
+            self._lock(path)
+            os.ftruncate(self._file, sum(len(line) for line in _raw_lines(path)))
+        except BaseException:
+            self.close()
+            raise
+
+    def _lock(self, path: Path) -> None:
+        # The process that is replaced may take a moment to die.
+        for _ in range(_LOCK_TRIES):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(_LOCK_PAUSE_S)
+        raise ConfigurationError(f"{path}: another process writes to it. Wait for it, or end it")
 
     def append(self, line: Line) -> None:
         """Writes a line."""
         data = _encoder.encode(line) + b"\n"
         if os.write(self._file, data) < len(data):
-            raise OSError(f"the ledger of calls cannot be written: the disk is full ({len(data)} bytes)")
+            raise OSError(f"the log of calls cannot be written: the disk is full ({len(data)} bytes)")
 
     def close(self) -> None:
         """Closes the file. It may be called twice."""
@@ -107,7 +126,7 @@ class Ledger:
 
 
 def lines_of(path: Path) -> Iterator[Line]:
-    """The lines of a ledger; none if there is no file. Raises `ConfigurationError` for one that is spoilt."""
+    """The lines of a log; none if there is no file. Raises `ConfigurationError` for one that is spoilt."""
     for number, line in enumerate(_raw_lines(path), start=1):
         try:
             yield _decoder.decode(line)
