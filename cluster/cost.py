@@ -13,8 +13,8 @@ from typing import Any
 from actors.measure import MeasureRow
 from cluster.call_log import ANSWERED, Again, Asked, Ended, lines_of
 
-PREFIX = "llm_"
-SHOWN = ("llm_calls", "llm_tokens", "llm_money_usd")
+PREFIX = "model_"
+SHOWN = ("model_calls", "model_tokens", "model_money_usd")
 """Those that stand in summaries though nobody names them in `measures`; the table of measures has all."""
 
 
@@ -118,7 +118,7 @@ def costs_in(log: Path) -> dict[str, RoleCost]:
 
 
 def rows_of(costs: dict[str, RoleCost], now: float) -> list[MeasureRow]:
-    """The costs as measures of the trial: of all roles (`llm_tokens`), and of each where there are several."""
+    """The costs as measures of the trial: of all roles (`model_tokens`), and of each where there are several."""
     rows: list[MeasureRow] = []
     if not costs:
         return rows

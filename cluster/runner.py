@@ -186,6 +186,7 @@ class _Run:
         self.states = [State(folder.trial(trial.number).status["state"]) for trial in self.trials]
         self.interrupted = False
         self.fresh_results = False
+        self.attempted = False
 
     async def trials_missing(self, missing: Sequence[Trial]) -> None:
         """Runs the trials that are not done."""
@@ -207,6 +208,7 @@ class _Run:
 
     async def _attempt(self, trial: Trial, models: RunModels) -> State:
         folder = self.folder.trial(trial.number)
+        self.attempted = True
         try:
             experiment, plan = _prepared(self.experiment, trial, self.folder)
             write_json(folder.path / "configuration.json", experiment.configuration())
@@ -240,7 +242,8 @@ class _Run:
             write_report(self.folder.path)
         else:
             self._save(state)
-        join_recordings(self.folder)
+        if self.attempted:
+            join_recordings(self.folder)
         return Summary(self.folder, state, summary.results, summary.errors)
 
     def _save(self, state: State) -> None:

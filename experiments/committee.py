@@ -129,7 +129,14 @@ class Member(Panellist):
 
     def _tell(self, context: Context, kind: str, text: str, *, valid: bool, right: bool, about: str) -> None:
         context.send(
-            "clerk", {"kind": kind, "valid": valid, "right": right, "about": about, "text": text[:300]}
+            "clerk",
+            {
+                "kind": kind,
+                "valid": valid,
+                "right": right,
+                "about": about,
+                "text": " ".join(text.split())[:200],
+            },
         )
 
 

@@ -1,5 +1,8 @@
 """Agents for the tests of models in experiments: they ask, and tell what they heard."""
 
+import os
+from pathlib import Path
+
 from actors.agent import Agent
 from actors.context import Context
 from actors.message import Message
@@ -61,3 +64,18 @@ class Careless(Agent):
     async def on_message(self, message: Message, context: Context) -> None:
         """Asks."""
         await context.llm.complete(f"Draw, {context.address}, at {context.now}.")
+
+
+class Fragile(Asker):
+    """Fails on what it heard the second time, as long as the file FRAGILE_MARK is not there."""
+
+    async def on_message(self, message: Message, context: Context) -> None:
+        """See `Asker`."""
+        if len(self.said) == 2 and not is_mended():
+            raise ValueError("I am fragile")
+        await super().on_message(message, context)
+
+
+def is_mended() -> bool:
+    """Whether the file is there."""
+    return Path(os.environ["FRAGILE_MARK"]).exists()

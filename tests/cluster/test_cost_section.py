@@ -99,10 +99,14 @@ def test_measures_are_of_all_roles_and_of_each_and_leave_out_what_is_not_known()
         for line in answered(role, None if role == "b" else 0.5):
             cost.add(line)
     rows = {row.measure: row for row in rows_of(costs, 9.0)}
-    assert rows["llm_tokens"].mean == 2400
-    assert rows["llm_money_usd_a"].mean == 0.5
-    assert "llm_money_usd" not in rows
-    assert (rows["llm_queue_s"].count, rows["llm_queue_s"].mean, rows["llm_queue_s"].now) == (2, 0.25, 9.0)
+    assert rows["model_tokens"].mean == 2400
+    assert rows["model_money_usd_a"].mean == 0.5
+    assert "model_money_usd" not in rows
+    assert (rows["model_queue_s"].count, rows["model_queue_s"].mean, rows["model_queue_s"].now) == (
+        2,
+        0.25,
+        9.0,
+    )
 
 
 def test_percentiles_are_by_nearest_rank() -> None:

@@ -63,12 +63,12 @@ def test_a_run_says_which_model_answered_and_what_it_cost(calm: Summary) -> None
     assert [cost[role]["asked"] for role in ("asker", "other")] == [12, 12]
     assert cost["asker"]["completion_tokens"] == 24
     assert cost["asker"]["money_usd"] is None
-    assert calm.measures["llm_calls"] == 24
+    assert calm.measures["model_calls"] == 24
     table = pl.read_parquet(calm.folder.path / "metrics.parquet")
     measures = set(table["measure"].unique())
-    assert {"llm_tokens", "llm_tokens_asker", "llm_cached_tokens_other", "llm_queue_s"} <= measures
-    assert "llm_money_usd" not in measures
-    assert table.filter(pl.col("measure") == "llm_queue_s")["count"].to_list() == [24]
+    assert {"model_tokens", "model_tokens_asker", "model_cached_tokens_other", "model_queue_s"} <= measures
+    assert "model_money_usd" not in measures
+    assert table.filter(pl.col("measure") == "model_queue_s")["count"].to_list() == [24]
 
 
 @pytest.mark.parametrize("cells", [2, 4])
@@ -147,6 +147,24 @@ def command(
     )  # fmt: skip
 
 
+def test_a_trial_that_failed_and_begins_anew_has_the_answers_that_it_paid_for(
+    calm: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "mended"
+    monkeypatch.setenv("FRAGILE_MARK", str(mark))
+    settings = ("swarm.on_error=stop", f"swarm.roles.asker.class={ASKER.replace('Asker', 'Fragile')}")
+    failed = ran(tmp_path / "results", *settings)
+    assert failed.state == State.FAILED
+    paid = {role: cost.asked for role, cost in log_of(failed).items()}
+    assert 0 < sum(paid.values()) < 24
+    mark.touch()
+    mended = ran(tmp_path / "results", *settings)
+    assert mended.state == State.DONE, mended.errors
+    assert mended.fingerprint == calm.fingerprint
+    assert [cost.asked for cost in log_of(mended).values()] == [12, 12]
+    assert sum(cost.again for cost in log_of(mended).values()) == sum(paid.values())
+
+
 # --- Budgets ---------------------------------------------------------------------------------------------------
 
 
@@ -202,7 +220,7 @@ def test_money_is_budgeted_where_the_price_is_known(tmp_path: Path) -> None:
     assert sum(cost.money_usd or 0 for cost in log_of(summary).values()) == pytest.approx(13, abs=1)
     free = ran(tmp_path, "model.price=free", "budget.money_usd=0")
     assert free.results[0]["ended"] == "quiet"
-    assert free.measures["llm_money_usd"] == 0
+    assert free.measures["model_money_usd"] == 0
 
 
 # --- Again -----------------------------------------------------------------------------------------------------
@@ -229,7 +247,7 @@ def test_a_run_is_the_model_of_another_and_the_same_questions_have_the_same_answ
     results = calm.folder.path.parents[1]
     by_path = ran(tmp_path, f"model=replay:{calm.folder.path}")
     assert by_path.fingerprint == calm.fingerprint
-    assert by_path.measures["llm_tokens"] == calm.measures["llm_tokens"]
+    assert by_path.measures["model_tokens"] == calm.measures["model_tokens"]
     by_name = ran(results, f"model=replay:{calm.folder.path.name}")
     assert by_name.fingerprint == calm.fingerprint
     other = ran(tmp_path, f"model=replay:{calm.folder.path}", "seed=5")

@@ -44,7 +44,7 @@ def test_all_proposals_are_voted_on_and_all_tickets_auctioned(meeting: Summary) 
     measures = meeting.measures
     assert 0.5 < measures["valid_json"] < 1
     assert 0.2 <= measures["agreement"] <= 1
-    assert measures["llm_calls"] >= 5 * (3 + 4)
+    assert measures["model_calls"] >= 5 * (3 + 4)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_members_of_one_mind_agree_at_once(tmp_path: Path) -> None:
 def test_when_its_tokens_are_spent_the_meeting_ends(tmp_path: Path) -> None:
     summary = held(tmp_path, "budget.tokens=500")
     assert summary.results[0]["ended"] == "budget.tokens"
-    assert summary.measures["llm_tokens"] <= 500
+    assert summary.measures["model_tokens"] <= 500
     assert summary.results[0]["model_cost"]["member"]["errors"]["budget exceeded"] > 0
 
 
