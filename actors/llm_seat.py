@@ -6,8 +6,8 @@ Rules:
 * Who asks is filled in (agent, role, run; the conversation is the message's context id), and a seed where the request
   samples and names none: a function of the run's seed, the agent and the number of the call. So the same run asks the
   same requests, on any number of cells, and a call that is made again is the same call.
-* What an agent gets has no times and no cache counts: they are not the same twice, and an agent that kept them would
-  not be either. They are in the run's tables.
+* What an agent gets has no times, no cache counts and no cost, which may depend on them: they are not the same twice,
+  and an agent that kept them would not be either. They are in the run's tables.
 * `stream` gives the answer when it is whole, in one piece for each sample: what an agent does between pieces must be
   the same in a replay.
 """
@@ -15,14 +15,15 @@ Rules:
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from inference.service_wire import Failure
 from msgspec.structs import replace
 
+from actors.address import role_of
 from inference.completion import Completion, Timing
 from inference.errors import BudgetExceeded, LLMError
 from inference.llm import BaseLLM, TokenCount
 from inference.request import Caller, Request
 from inference.seed import seeded
+from inference.service_wire import Failure
 
 if TYPE_CHECKING:
     from actors.context import Context
@@ -79,7 +80,7 @@ class LLMSeat(BaseLLM):
             request = Request.of(request)
         caller = Caller(
             agent=context.address,
-            role=context.address.partition("/")[0],
+            role=role_of(context.address),
             run=cell.plan.run_id,
             conversation=request.caller.conversation or context.message.context_id,
             priority=request.caller.priority,
@@ -104,7 +105,7 @@ async def _completed(model: BaseLLM, request: Request) -> dict[str, Any]:
     except LLMError as error:
         return _failed(error)
     usage = replace(completion.usage, cached_tokens=None)
-    return {"value": msgspec.to_builtins(replace(completion, usage=usage, timing=Timing()))}
+    return {"value": msgspec.to_builtins(replace(completion, usage=usage, timing=Timing(), cost_usd=None))}
 
 
 async def _counted(model: BaseLLM, request: Request) -> dict[str, Any]:

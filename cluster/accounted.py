@@ -9,6 +9,7 @@ Rules:
 * A call reserves what it may use before it is sent, and settles after. Where only what others hold stands in its way
   it waits until they have settled; it is refused when what is spent leaves no room for it. So ceilings are used to
   the last call that fits, and are exceeded only where a call uses more than it might (a prompt that was estimated).
+* At most `held` calls are at the service; more wait here, so that a swarm of any size finds its queue with room.
 * An answer is in the recording before anybody has it. A call goes on when its caller goes away: it is paid for.
 * All of it is in two files, `completions.jsonl` and `calls.jsonl`: who opens them again goes on from there.
 """
@@ -32,12 +33,20 @@ from inference.provider import RECORDING
 from inference.recording import Recording
 from inference.request import Caller, Request, request_hash
 
+_WOKEN = 64
+"""Calls that look for room when one has settled: that each of thousands did so each time would take minutes."""
+
 
 class AccountedLLM(BaseLLM):
     """A model with the budget and the books of a trial. One object serves one event loop."""
 
     def __init__(
-        self, model: BaseLLM, folder: Path, limits: BudgetLimits | None = None, price: Price | None = None
+        self,
+        model: BaseLLM,
+        folder: Path,
+        limits: BudgetLimits | None = None,
+        price: Price | None = None,
+        held: int = 10_000,
     ) -> None:
         """`folder` is the trial's. The model stays open when this is closed."""
         self._model = model
@@ -47,8 +56,10 @@ class AccountedLLM(BaseLLM):
         self._limited = _has_ceiling(self._limits)
         self._budget = Budget(self._limits)
         self._flights: dict[str, asyncio.Task[Completion]] = {}
+        self._reservations = 0
         self._room: deque[asyncio.Future[None]] = deque()
         """Calls that wait until others have settled."""
+        self._places = asyncio.Semaphore(held)
         self._recording = Recording(folder / RECORDING, writable=True)
         self._log = CallLog(folder / FILE)
         self._take_up(folder / FILE)
@@ -101,34 +112,43 @@ class AccountedLLM(BaseLLM):
     # --- One call -----------------------------------------------------------------------------------------------
 
     async def _ask(self, key: str, request: Request) -> Completion:
-        caller = request.caller
+        caller, came = request.caller, time.monotonic()
         ended = Ended(key, caller.agent, caller.role)
-        try:
-            asked, reservation = await self._reserved(key, request)
-        except LLMError as error:
-            self._log.append(replace(ended, outcome=error.reason))
-            raise
-        began = time.monotonic()
-        try:
-            completion = await self._model.complete(request)
-        except BaseException as error:
-            happened = not (isinstance(error, LLMError) and error.definite)
-            (reservation.forfeit if happened else reservation.release)()
-            reason = error.reason if isinstance(error, LLMError) else LOST
-            charged = (asked.tokens, asked.usd) if happened else (0, 0.0)
-            if isinstance(error, LLMError) and reason in ERRORS:
-                self._recording.append(self._identity, request.content(), 0, error)
-            self._log.append(
-                replace(ended, outcome=reason, charged_tokens=charged[0], charged_usd=charged[1])
-            )
-            raise
+        async with self._places:
+            try:
+                asked, reservation = await self._reserved(key, request)
+            except LLMError as error:
+                self._log.append(replace(ended, outcome=error.reason))
+                raise
+            waited_s = time.monotonic() - came
+            try:
+                completion = await self._model.complete(request)
+                reservation.settle(completion.usage.total_tokens, completion.cost_usd)
+            except BaseException as error:
+                self._failed(ended, asked, reservation, request, error)
+                raise
+            finally:
+                self._reservations -= 1
+                self._make_room()
+        timing = replace(completion.timing, queue_s=waited_s + (completion.timing.queue_s or 0.0))
+        completion = replace(completion, timing=timing)
+        self._recording.append(self._identity, request.content(), 0, completion)
+        self._log.append(self._charged(ended, asked, completion, time.monotonic() - came))
+        return completion
+
+    def _failed(
+        self, ended: Ended, asked: Asked, reservation: Reservation, request: Request, error: BaseException
+    ) -> None:
+        """Writes down a call without an answer, and charges it if it may have happened."""
+        if isinstance(error, LLMError) and error.definite:
+            reservation.release()
         else:
-            reservation.settle(completion.usage.total_tokens, completion.cost_usd)
-            self._recording.append(self._identity, request.content(), 0, completion)
-            self._log.append(self._charged(ended, asked, completion, time.monotonic() - began))
-            return completion
-        finally:
-            self._make_room()
+            reservation.forfeit()
+            ended = replace(ended, charged_tokens=asked.tokens, charged_usd=asked.usd)
+        reason = error.reason if isinstance(error, LLMError) else LOST
+        if isinstance(error, LLMError) and reason in ERRORS:
+            self._recording.append(self._identity, request.content(), 0, error)
+        self._log.append(replace(ended, outcome=reason))
 
     def _charged(self, ended: Ended, asked: Asked, completion: Completion, total_s: float | None) -> Ended:
         usd = asked.usd if completion.cost_usd is None else completion.cost_usd
@@ -154,13 +174,18 @@ class AccountedLLM(BaseLLM):
             self._room.append(room)
             await room
         asked = Asked(key, caller.agent, caller.role, tokens, usd or 0.0)
-        self._log.append(asked)
+        try:
+            self._log.append(asked)
+        except BaseException:
+            reservation.release()
+            raise
+        self._reservations += 1
         return asked, reservation
 
     def _make_room(self) -> None:
-        """All who wait look again, in the order in which they came."""
-        waiting, self._room = self._room, deque()
-        for room in waiting:
+        """Some of those who wait look again, in turn; all, if nothing is held: nobody will wake them later."""
+        for _ in range(min(len(self._room), _WOKEN) if self._reservations else len(self._room)):
+            room = self._room.popleft()
             if not room.done():
                 room.set_result(None)
 

@@ -22,12 +22,14 @@ from inference.model_plan import ModelPlan
 from inference.price import Price
 from inference.ray_service import RayService
 from inference.service_desk import SESSIONS, ServiceDesk
-from inference.service_llm import ServiceLLM
+from inference.service_llm import ServiceLLM, ServiceSettings
 from inference.service_wire import encoded
 
 NAMESPACE = "rayswarm"
 RESTARTS = 3
 START_TIMEOUT_S = 120.0
+CALLS = 1_000_000
+"""That a trial may have under way: at most one for each agent whose turn waits."""
 _CALLS_A_SESSION = 4
 
 
@@ -58,9 +60,11 @@ def start_model(plan: ModelPlan) -> NamedService:
 class AccountsActor:
     """What runs in the actor's process: a desk before a trial's accounts."""
 
-    def __init__(self, model: NamedService, folder: Path, limits: BudgetLimits, price: Price | None) -> None:
-        self._model = model
-        self._books = (folder, limits, price)
+    def __init__(
+        self, model: NamedService, folder: Path, limits: BudgetLimits, price: Price | None, held: int
+    ) -> None:
+        self._model = ServiceLLM(model)
+        self._books = (folder, limits, price, held)
         self._desk: ServiceDesk | None = None
 
     async def identity(self) -> str:
@@ -91,18 +95,24 @@ class AccountsActor:
         """Ends what runs, and closes the files."""
         if self._desk is not None:
             await self._desk.aclose()
+        await self._model.aclose()
 
     def _at_desk(self) -> ServiceDesk:
         """The desk; made in the actor's event loop, on its first call."""
         if self._desk is None:
-            self._desk = ServiceDesk(AccountedLLM(ServiceLLM(self._model), *self._books))
+            self._desk = ServiceDesk(AccountedLLM(self._model, *self._books), held=CALLS)
         return self._desk
 
 
+def door_of(accounts: NamedService) -> ServiceLLM:
+    """The model, as a cell has it."""
+    return ServiceLLM(accounts, ServiceSettings(waiting_requests=CALLS))
+
+
 def start_accounts(
-    model: NamedService, folder: Path, limits: BudgetLimits, price: Price | None
+    model: NamedService, folder: Path, limits: BudgetLimits, price: Price | None, held: int
 ) -> NamedService:
-    """Starts the actor and waits until its books are open."""
+    """Starts the actor and waits until its books are open. `held`: calls at the model's service at a time."""
     remote: Any = ray.remote(AccountsActor)  # its stubs take every method for a plain function
     name = f"accounts/{uuid4().hex}"
     node = ray.get_runtime_context().get_node_id()
@@ -114,7 +124,7 @@ def start_accounts(
         max_restarts=RESTARTS,
         max_task_retries=0,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-    ).remote(model, folder.resolve(), limits, price)
+    ).remote(model, folder.resolve(), limits, price, held)
     try:
         identity = ray.get(actor.identity.remote(), timeout=START_TIMEOUT_S)
     except BaseException:

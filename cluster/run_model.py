@@ -83,7 +83,7 @@ class RunModels:
         if experiment.model is None and not any(path.startswith("model") for path in experiment.sweep):
             return
         sections: dict[str, ModelSection] = {}
-        for trial in trials:
+        for trial in {canonical_json(trial.arm): trial for trial in trials}.values():
             section = experiment.of_trial(trial).model
             if section is not None:
                 sections[section.model_dump_json()] = section
@@ -171,7 +171,8 @@ async def _here(
     model: BaseLLM, served: ModelPlan, experiment: Experiment, trial: Path
 ) -> AsyncIterator[BaseLLM]:
     with _told():
-        accounted = AccountedLLM(model, trial, experiment.budget.limits(), served.known_price)
+        limits, held = experiment.budget.limits(), served.limits.queued_requests
+        accounted = AccountedLLM(model, trial, limits, served.known_price, held)
     try:
         yield accounted
     finally:
@@ -183,14 +184,13 @@ async def _on_ray(
     model: Any, served: ModelPlan, experiment: Experiment, trial: Path
 ) -> AsyncIterator[BaseLLM]:
     # Ray is imported by who runs on it: it takes half a second.
-    from cluster.ray_model import start_accounts  # noqa: PLC0415 - the reason is above
-    from inference.service_llm import ServiceLLM  # noqa: PLC0415 - the same
+    from cluster.ray_model import door_of, start_accounts  # noqa: PLC0415 - the reason is above
 
-    limits, price = experiment.budget.limits(), served.known_price
+    limits, price, held = experiment.budget.limits(), served.known_price, served.limits.queued_requests
     with _told():
-        accounts = await asyncio.to_thread(start_accounts, model, trial, limits, price)
+        accounts = await asyncio.to_thread(start_accounts, model, trial, limits, price, held)
     try:
-        yield ServiceLLM(accounts)
+        yield door_of(accounts)
     finally:
         await asyncio.to_thread(accounts.stop)
 

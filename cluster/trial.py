@@ -9,7 +9,7 @@ Rules:
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,6 +53,8 @@ class Ending:
     spent_s: float = 0.0
     """Wall time that earlier parts of an interrupted trial took."""
     reason: str = ""
+    refused_before: Mapping[str, int] = field(default_factory=dict)
+    """Counts of a fork's past: what its run was refused does not end it."""
 
     @property
     def seconds(self) -> tuple[float, str] | None:
@@ -73,7 +75,7 @@ class Ending:
         if budget is not None and messages >= budget:
             self.reason = "budget.messages"
         for unit, name in (("tokens", "budget.tokens"), ("usd", "budget.money_usd")):
-            if counts.get(SPENT + unit):
+            if counts.get(SPENT + unit, 0) > self.refused_before.get(SPENT + unit, 0):
                 self.reason = name
         for condition in self.experiment.stop.when:
             row = measures.get(condition.measure)
@@ -158,6 +160,8 @@ async def _run(swarm: Swarm, ending: Ending, progressed: Callable[[Progress], No
     await swarm.begin([(item.to, substituted(item.content, experiment.input)) for item in experiment.send])
     if swarm.resumed:
         before = await swarm.harvest()
+        if swarm.plan.before is not None:
+            ending.refused_before = before.counts
         if _reached(ending, before):
             return before
         rounds = None if rounds is None else max(0, rounds - int(before.now))

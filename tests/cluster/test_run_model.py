@@ -269,6 +269,16 @@ def test_a_fork_is_another_future_and_pays_only_for_what_its_run_had_not_asked(t
     assert invoke("replay", other.path, "--results", tmp_path).exit_code == 0
 
 
+def test_a_run_that_spent_its_budget_goes_on_in_a_fork_with_a_larger_one(tmp_path: Path) -> None:
+    summary = ran(tmp_path, "budget.tokens=150")
+    assert summary.results[0]["ended"] == "budget.tokens"
+    words = ("fork", summary.folder.path, "--at", "other/3#2", "--results", tmp_path)
+    assert invoke(*words, "--set", "budget.tokens=100000").exit_code == 0
+    result = find_run("last", tmp_path).trial(0).result
+    assert result is not None
+    assert result["ended"] == "quiet"
+
+
 def test_a_model_is_a_factor_of_a_sweep_and_its_answers_are_recorded_by_model(tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text("rules: [{pattern: '', answers: nine}]")
