@@ -221,6 +221,8 @@ def _vllm_name(spec: ModelSpec, base: Path) -> str:
             made = resolve(spec.name)()
         except ConfigurationError:
             raise
+        except errors.LLMError as error:
+            raise ConfigurationError(f"model {spec}: {error}") from error
         except Exception as error:  # it may raise anything; it is told with its place
             raise ConfigurationError(f"model {spec}: {told(error)}") from error
         if not isinstance(made, str | Path) or not Path(made).is_dir():

@@ -1,7 +1,7 @@
 """A committee of language models: it debates and votes on proposals, and auctions tickets to the most confident.
 
-Rules of the game. Each member has a persona: a name, one measure by which it judges proposals (cost against budget,
-risk against limit, ...), and skills. A proposal states facts, a value and a bound for each measure. Each chair puts its
+Rules of the game. A proposal states facts: a value and a bound for each of three measures (cost and budget, risk and
+limit, ...). Each member has a name, skills, and one of the measures by which it judges. Each chair puts its
 proposal to all members; they answer with a vote and a reason as JSON; in each round of the debate a member reads what
 some others said and answers again; at the end a rule of `coordination.voting` counts what stands. Then the clerk calls
 for bids on tickets, and a mechanism of `coordination.auctions` gives each to a member by the confidence of its bids.
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from cluster.experiment import Experiment
 
 OPTIONS = ("yes", "no")
+_SKILLS = SKILLS[:5]
+"""So few that a ticket finds somebody who has its skill."""
 _FINE = 1000
 """Confidence becomes a whole number of gain, up to this."""
 _STATEMENTS = 12
@@ -69,13 +71,11 @@ class Member(Panellist):
 
     def __init__(self, temperature: float = 0.0, max_tokens: int = 64) -> None:
         self.sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
-        self.measure = 0
         self.skills: dict[str, int] = {}
 
     async def on_start(self, context: Context) -> None:
-        """Takes its persona: the measures in turn, skills drawn."""
-        self.measure = int(context.address.partition("/")[2]) % len(MEASURES)
-        names = context.rng.sample(SKILLS, 3)
+        """Draws its skills."""
+        names = context.rng.sample(_SKILLS, 3)
         self.skills = {name: context.rng.randint(1, 9) for name in names}
 
     async def on_message(self, message: Message, context: Context) -> None:
@@ -96,7 +96,7 @@ class Member(Panellist):
             for opinion in question.opinions
             if isinstance(opinion.vote, Choice)
         ]
-        measure = MEASURES[self.measure]
+        measure = list(facts)[int(context.address.partition("/")[2]) % len(facts)]
         name = name_of(context.address)
         text, tokens = await self._ask(vote_messages(name, measure, proposal["name"], facts, said), context)
         vote, reason = vote_in(text)
@@ -187,7 +187,7 @@ class Chair(Moderator):
     async def on_start(self, context: Context) -> None:
         """Draws the proposal, and who hears whom."""
         rng = context.rng
-        facts = {each.value: [rng.randint(1, 99), rng.randint(1, 99)] for each in MEASURES}
+        facts = {each.value: [rng.randint(1, 99), rng.randint(1, 99)] for each in rng.sample(MEASURES, 3)}
         self.topic = json.dumps({"name": rng.choice(ARTICLES), "facts": facts})
         self.heard = {
             name: rng.sample(others, min(self.hears, len(others)))
@@ -317,7 +317,7 @@ class Clerk(Agent):
     def _call_for_bids(self, context: Context) -> None:
         rng = context.rng
         for name in rng.sample(ARTICLES, self.tickets):
-            self.sale.append({"ticket": name, "skill": rng.choice(SKILLS), "size": rng.randint(1, 30)})
+            self.sale.append({"ticket": name, "skill": rng.choice(_SKILLS), "size": rng.randint(1, 30)})
             self.bids[name] = {}
         self.open = self.members * self.tickets
         if self.open:

@@ -335,6 +335,7 @@ def test_a_model_that_has_changed_since_is_told(tmp_path: Path) -> None:
         (["model.price=cheap"], "model.price"),
         (["model.mode=fill"], "model.mode: says how a recording is used"),
         (["model.key=sk-secret"], "model.key: .*named by its source"),
+        (["model=openai:http://me:sk-secret@host/v1#m"], "model.name: .*holds no user, password"),
         (["model.vllm={dtype: float32}"], "model.vllm: "),
         (["model=scripted:nowhere.yaml"], "there is no nowhere.yaml"),
         (["model=replay:nowhere"], "there is no nowhere"),
