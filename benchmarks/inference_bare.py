@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +27,7 @@ class BareEngine:
     def __init__(self, model: str, settings: VLLMSettings) -> None:
         self._arguments = (model, json.dumps(settings.plain()))
         self._process: asyncio.subprocess.Process | None = None
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the process has ended
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
@@ -35,7 +37,7 @@ class BareEngine:
             *self._arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=self._log,
         )
         async with asyncio.timeout(_START_S):
             await self._read()
@@ -48,6 +50,7 @@ class BareEngine:
         assert self._process.stdin is not None
         self._process.stdin.close()
         await self._process.wait()
+        self._log.close()
 
     async def do(self, work: Work) -> Done:
         """Has the work done."""
@@ -61,9 +64,9 @@ class BareEngine:
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
         if not line:
-            raise RuntimeError(
-                "the bare engine's process ended: run python -m benchmarks.inference_bare to see why"
-            )
+            self._log.seek(0)
+            said = self._log.read()[-4_000:].decode(errors="replace")
+            raise RuntimeError(f"the bare engine's process ended, and said last: {said}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

@@ -4,7 +4,8 @@ Rules:
 * A call waits its turn (`inference/admission.py`), reserves what it may cost (`inference/budget.py`), is sent, and
   settles. So the most that a run can spend is known before each call.
 * Identical deterministic requests in flight are one: the first is computed and charged to who asked it, the others have
-  its answer. It goes on while anybody waits for it. What streams or samples freely is computed for itself.
+  its answer, at no cost and with a note. It goes on while anybody waits for it. What streams or samples freely is
+  computed for itself.
 * "Slow down" and "not now" (`RateLimited`, or a dead engine that definitely had nothing) are everybody's: all callers
   wait until the time that the endpoint named, and the call goes back into the queue; a stream is not tried again. So
   give the endpoint below `RetryPolicy(attempts=1)`: two that retry would double the waits.
@@ -29,6 +30,8 @@ from inference.llm import BaseLLM, TokenCount
 from inference.price import Price
 from inference.request import Request, request_hash
 
+SHARED = "computed once, for an identical request in flight, which bears the cost"
+"""The note on an answer that was another's too."""
 _UNNAMED_HOLD_S = 1.0
 """Where an endpoint says to slow down and not for how long; doubled with each attempt of a call."""
 
@@ -100,11 +103,13 @@ class LimitedLLM(BaseLLM):
         """The model's answer, when it is this request's turn."""
         key = request_hash(request, self.identity) if request.deterministic else ""
         flight = self._flights.get(key)
+        is_shared = flight is not None and not flight.task.done()
         if flight is None or flight.task.done():
             flight = self._depart(request, key)
         flight.waiters += 1
         try:
-            return await within(self._clock, request.timeout_s, self._landed(flight))
+            completion = await within(self._clock, request.timeout_s, self._landed(flight))
+            return _borne_by_another(completion) if is_shared else completion
         except TimeoutError:
             raise DeadlinePassed(
                 f"{self.identity} did not answer within {request.timeout_s:g} s",
@@ -303,6 +308,11 @@ class LimitedLLM(BaseLLM):
         await self._clock.sleep(wait_s)
         self._alarm = None
         self._pump()
+
+
+def _borne_by_another(completion: Completion) -> Completion:
+    cost_usd = None if completion.cost_usd is None else 0.0
+    return replace(completion, cost_usd=cost_usd, notes=(*completion.notes, SHARED))
 
 
 def _is_for_all(error: LLMError) -> bool:

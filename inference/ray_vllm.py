@@ -25,7 +25,7 @@ from inference.vllm_engine import VLLMEngine
 from inference.vllm_metrics import Health, Metrics
 from inference.vllm_replica import VLLMReplica
 from inference.vllm_session import LEASE_S, WAIT_S, Session
-from inference.vllm_settings import VLLMSettings
+from inference.vllm_settings import VLLMSettings, resources
 from inference.vllm_wire import Answers, decoded_batch, decoded_request, encoded
 
 CALLS = 10_000
@@ -176,24 +176,6 @@ def start_vllm(
             remove_placement_group(group)
         raise
     return VLLMReplica(actor, described, group)
-
-
-def resources(settings: VLLMSettings, cluster: dict[str, float]) -> dict[str, float]:
-    """What a replica takes of a cluster's resources. Raises `ConfigurationError` if the cluster has no such."""
-    there = cluster.get("GPU", 0.0)
-    gpus = settings.gpus
-    if gpus is None:
-        gpus = float(settings.tensor_parallel) if there else 0.0
-    if gpus > there:
-        raise ConfigurationError(
-            f"a replica takes {gpus:g} GPU(s), and Ray knows of {there:g}: start Ray where there are GPUs, leave gpus "
-            f"out, or give a smaller tensor_parallel"
-        )
-    if settings.cpus > cluster.get("CPU", 0.0):
-        raise ConfigurationError(
-            f"a replica takes {settings.cpus:g} CPU(s), and Ray has {cluster.get('CPU', 0.0):g}"
-        )
-    return {"CPU": settings.cpus, **({"GPU": gpus} if gpus else {})}
 
 
 def _told(error: BaseException, model: str) -> BaseException:

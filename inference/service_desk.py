@@ -91,6 +91,8 @@ class ServiceDesk:
         self._name = uuid4().hex
         self._opened = 0
         self._sessions: dict[str, _Session] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        """Calls of sessions that have ended, until they let go."""
         self._watch: asyncio.Task[None] | None = None
 
     @property
@@ -157,14 +159,19 @@ class ServiceDesk:
     async def cancel(self, session: str, numbers: list[int]) -> None:
         """Ends calls. One that is done already has its answer in the outbox; nobody will miss it."""
         known = self._heard(session)
-        calls = [known.calls[number] for number in numbers if number in known.calls] if known else []
-        await _ended(calls)
+        calls = {} if known is None else known.calls
+        for number in numbers:
+            if number in calls:
+                calls[number].cancel()  # not awaited: who asks sends on, however long a model takes to let go
 
     async def leave(self, session: str) -> None:
         """Ends a session and all its calls."""
         known = self._sessions.pop(session, None)
         if known is not None:
-            await _ended(list(known.calls.values()))
+            self._leaving.update(known.calls.values())
+            for call in known.calls.values():
+                call.cancel()
+                call.add_done_callback(self._leaving.discard)
 
     async def count_tokens(self, request: bytes) -> tuple[int, bool]:
         """The model's count."""
@@ -178,6 +185,7 @@ class ServiceDesk:
             await asyncio.gather(self._watch, return_exceptions=True)
         for session in list(self._sessions):
             await self.leave(session)
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         await self._model.aclose()
 
     # --- Sessions -----------------------------------------------------------------------------------------------
@@ -246,9 +254,3 @@ class ServiceDesk:
             data = encoded_answer(Answer(answer.number, failure=Failure.of(told)))
         session.outbox.append(data)
         session.ready.set()
-
-
-async def _ended(calls: "list[asyncio.Task[None]]") -> None:
-    for call in calls:
-        call.cancel()
-    await asyncio.gather(*calls, return_exceptions=True)

@@ -230,7 +230,9 @@ class ServiceLLM(BaseLLM):
             except ServiceUnavailable as error:
                 unclear = unclear or bool(session)
                 if self._clock.now() >= until_s:
-                    self._fail(batch, f"the service of {self.identity} cannot be reached: {error}", unclear)
+                    why = f"the service of {self.identity} cannot be reached: {error}"
+                    self._fail(batch, why, unclear)
+                    self._fail_queue(why)  # each batch would wait as long again
                     return
                 await self._clock.sleep(pause_s)
                 pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)
@@ -349,6 +351,13 @@ class ServiceLLM(BaseLLM):
         self._gone = why
         self._lose("is gone")
         self._fail_all(why)
+
+    def _fail_queue(self, why: str) -> None:
+        """What was never offered fails, definitely."""
+        queue, self._queue = self._queue, deque()
+        for call in queue:
+            if not call.answer.done():
+                call.answer.set_exception(EngineDead(why, definite=True))
 
     def _fail_all(self, why: str) -> None:
         self._queue.clear()

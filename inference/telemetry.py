@@ -9,6 +9,7 @@ Rules:
   told by its kind (`error.type`). No key either: a model's line holds none.
 * Figures are by role, never by agent: a series for each of a million agents would end any dashboard. Beyond
   `ROLES` roles the others are told together, as `*`.
+* What was computed once for several is counted once.
 * What a provider does not tell (cached tokens, the time of the first token) is in no figure; it is not zero.
 
 Without an OpenTelemetry SDK in the process a span costs about a microsecond and goes nowhere.
@@ -27,6 +28,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from inference.completion import Completion, Delta
 from inference.errors import LLMError
+from inference.limited import SHARED
 from inference.llm import BaseLLM, TokenCount
 from inference.provider import ModelSpec
 from inference.request import Request
@@ -93,6 +95,8 @@ class ServingFigures:
         role = self.role(role)
         usage, timing = completion.usage, completion.timing
         self.requests[role, "ok"] += 1
+        if SHARED in completion.notes:
+            return  # another's, and counted there
         self.prompt_tokens[role] += usage.prompt_tokens
         self.completion_tokens[role] += usage.completion_tokens
         if usage.cached_tokens is not None:

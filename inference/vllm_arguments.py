@@ -108,7 +108,11 @@ def engine_arguments(model: ModelFiles, settings: VLLMSettings, platform: Platfo
         arguments["block_size"] = block
     if platform.is_cpu or settings.cache_bytes is not None:
         arguments["kv_cache_memory_bytes"] = settings.cache_bytes or _CPU_CACHE_BYTES
-    if not platform.is_cpu:
+    if platform.is_cpu:
+        # A prompt that is read in several steps kills a CPU's engine if its request is seeded (vLLM 0.32: torch's
+        # generators for CPUs have no offset to set back). So each is read whole.
+        arguments["enable_chunked_prefill"] = False
+    else:
         arguments["gpu_memory_utilization"] = settings.gpu_memory
     for name, value in settings.engine_arguments.items():
         if name not in known:

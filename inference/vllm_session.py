@@ -13,7 +13,7 @@ from collections import OrderedDict
 from contextlib import aclosing
 
 from inference.errors import EngineDead, LLMError
-from inference.vllm_engine import VLLMEngine
+from inference.vllm_adapter import Adaptable
 from inference.vllm_wire import (
     BATCH_BYTES,
     Answer,
@@ -36,7 +36,7 @@ _EARLY = 1_000
 class Session:
     """One caller's requests."""
 
-    def __init__(self, engine: VLLMEngine) -> None:
+    def __init__(self, engine: Adaptable) -> None:
         self._engine = engine
         self._running: dict[int, asyncio.Task[None]] = {}
         self._left_early: OrderedDict[int, None] = OrderedDict()

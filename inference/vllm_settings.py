@@ -114,3 +114,21 @@ class VLLMSettings:
     def plain(self) -> dict[str, Any]:
         """All settings as plain values, for a manifest."""
         return asdict(self)
+
+
+def resources(settings: VLLMSettings, cluster: dict[str, float]) -> dict[str, float]:
+    """What a replica takes of a cluster's resources. Raises `ConfigurationError` if the cluster has no such."""
+    there = cluster.get("GPU", 0.0)
+    gpus = settings.gpus
+    if gpus is None:
+        gpus = float(settings.tensor_parallel) if there else 0.0
+    if gpus > there:
+        raise ConfigurationError(
+            f"a replica takes {gpus:g} GPU(s), and Ray knows of {there:g}: start Ray where there are GPUs, leave gpus "
+            f"out, or give a smaller tensor_parallel"
+        )
+    if settings.cpus > cluster.get("CPU", 0.0):
+        raise ConfigurationError(
+            f"a replica takes {settings.cpus:g} CPU(s), and Ray has {cluster.get('CPU', 0.0):g}"
+        )
+    return {"CPU": settings.cpus, **({"GPU": gpus} if gpus else {})}

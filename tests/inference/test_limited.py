@@ -20,7 +20,7 @@ from inference.errors import (
     QueueFull,
     RateLimited,
 )
-from inference.limited import LimitedLLM
+from inference.limited import SHARED, LimitedLLM
 from inference.limits import BudgetLimits, Ceiling, Rate, ServingLimits
 from inference.llm import BaseLLM, TokenCount
 from inference.price import FREE, Price
@@ -116,11 +116,14 @@ def test_identical_deterministic_requests_in_flight_are_computed_once() -> None:
         assert {completion.text for completion in done} == {"answer to x", "answer to y"}
         assert len(engine.began) == 2
         assert budget.spent().tokens == 16
+        shared = [completion for completion in done if SHARED in completion.notes]
+        assert len(shared) == 49
+        assert sum(completion.cost_usd for completion in done) == pytest.approx(budget.spent().usd)
         await model.complete(requests[0])
         assert len(engine.began) == 3  # it is no cache
 
     budget = Budget(BudgetLimits())
-    run(test, budget=budget)
+    run(test, budget=budget, price=Price(1.0, 10.0))
 
 
 def test_requests_that_sample_freely_are_each_computed() -> None:

@@ -366,6 +366,38 @@ def test_a_service_that_cannot_be_reached_is_given_up_definitely_if_it_never_had
     run(test, faults=["request"] * 100)
 
 
+def test_what_waits_behind_a_service_that_cannot_be_reached_does_not_wait_in_turn() -> None:
+    async def test(stage: Stage) -> None:
+        async with stage.cell(reconnect_s=5.0, batch_requests=2) as cell:
+            lost = await outcomes(cell, *(f"1 {number}" for number in range(20)))
+            assert all(isinstance(error, EngineDead) and error.definite for error in lost)
+            assert stage.clock.now() < 7.0
+
+    run(test, faults=["request"] * 1000)
+
+
+def test_a_model_that_is_slow_to_let_go_holds_nobody_up() -> None:
+    class Clinging(Engine):
+        async def complete(self, request: Request) -> Completion:
+            try:
+                return await super().complete(request)
+            except asyncio.CancelledError:
+                await self.clock.sleep(300)
+                raise
+
+    async def main() -> None:
+        clock = VirtualClock()
+        line = Line(lambda: ServiceDesk(Clinging(clock), clock=clock))
+        async with ServiceLLM(line, clock=clock) as cell:
+            (late,) = await outcomes(cell, "500", timeout_s=5.0)
+            assert isinstance(late, DeadlinePassed)
+            assert (await cell.complete(Request.of("1"))).text == "answer to 1"
+            assert clock.now() < 10
+        await line.desk.aclose()
+
+    asyncio.run(main())
+
+
 def test_a_service_that_is_gone_fails_all_and_all_that_comes() -> None:
     async def test(stage: Stage) -> None:
         cell = stage.cell()

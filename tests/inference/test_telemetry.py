@@ -199,6 +199,20 @@ def test_figures_are_by_role_and_leave_out_what_is_not_known() -> None:
     assert figures.requests == {("a", "ok"): 2, ("b", "rate_limited"): 1}
 
 
+def test_what_was_computed_once_is_counted_once() -> None:
+    async def main() -> None:
+        limited = LimitedLLM(ScriptedLLM([Rule("", "x y z")]), price=Price(1.0, 1.0))
+        async with ObservedLLM(limited, SPEC) as model:
+            request = Request.of("x", caller=WHO, sampling=Sampling(temperature=0))
+            done = await asyncio.gather(*(model.complete(request) for _ in range(5)))
+        usage = done[0].usage
+        assert model.figures.requests["voter", "ok"] == 5
+        assert model.figures.completion_tokens["voter"] == usage.completion_tokens
+        assert model.figures.cost_usd["voter"] == pytest.approx(usage.total_tokens / 1e6)
+
+    asyncio.run(main())
+
+
 def test_roles_beyond_the_limit_are_told_together() -> None:
     figures = ServingFigures()
     for number in range(ROLES + 50):

@@ -21,6 +21,7 @@ from inference.errors import (
     LLMError,
     QueueFull,
 )
+from inference.provider import open_model
 from inference.request import Request, Sampling
 from inference.vllm_settings import VLLMSettings
 from inference.vllm_wire import encoded_request
@@ -183,29 +184,33 @@ def test_it_counts_what_it_does(served: Served) -> None:
 
 
 def test_an_engine_killed_in_mid_stream_is_told_and_the_next_is_served(served: Served) -> None:
-    import ray  # noqa: PLC0415  # as above
-
     async def kill() -> None:
         core = await asyncio.wrap_future(served.llm.actor.process.remote().future())
+        had = asyncio.ensure_future(served.llm.complete(Request.of("had", sampling=LONG)))
         async with aclosing(served.llm.stream(Request.of("stream", sampling=LONG))) as stream:
             await anext(stream)
+            await served.unfinished(2)
             os.kill(core, signal.SIGKILL)
-            with pytest.raises(EngineDead, match="died while it had the request") as caught:
+            with pytest.raises(EngineDead, match="died while it had the request") as streamed:
                 async for _delta in stream:
                     pass
-        assert not caught.value.definite
+        with pytest.raises(EngineDead, match="died while it had the request") as whole:
+            await had
+        assert not streamed.value.definite
+        assert not whole.value.definite
+        # What comes now waits for the engine that is being started, and is answered.
+        assert (await served.llm.health()).state == "starting"
         assert (await served.llm.complete(Request.of("new", sampling=GREEDY))).text
         health = await served.llm.health()
         assert (health.state, health.restarts) == ("serving", 1)
 
     served.run(kill())
-    assert ray.is_initialized()
 
 
 def test_what_is_not_there_is_told_and_leaves_the_actor_serving(served: Served) -> None:
     model = str(served.folder)
     for start, told in (
-        (lambda: served.start("no/model"), "download it once"),
+        (lambda: open_model("vllm:no/model"), "download it once"),
         (lambda: served.start(str(served.folder / "nothing")), "there is no folder"),
         (lambda: served.start(model, VLLMSettings(gpus=1)), "Ray knows of 0"),
         (lambda: served.start(model, VLLMSettings(tensor_parallel=2, gpus=2)), "Ray knows of 0"),
@@ -230,3 +235,16 @@ def test_an_actor_that_dies_fails_what_it_had_and_serves_again(served: Served) -
         assert (await served.llm.complete(Request.of("new", sampling=GREEDY))).text
 
     served.run(kill())
+
+
+def test_a_drained_replica_takes_no_more(served: Served) -> None:
+    async def drain() -> None:
+        had = asyncio.ensure_future(served.llm.complete(Request.of("had", sampling=LONG)))
+        await served.unfinished(1)
+        assert await served.llm.drain(60.0) is True
+        assert (await had).text
+        with pytest.raises(EngineDead, match="draining") as caught:
+            await served.llm.complete(Request.of("late"))
+        assert caught.value.definite
+
+    served.run(drain())
