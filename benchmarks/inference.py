@@ -13,7 +13,6 @@ import statistics
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +20,7 @@ import typer
 
 from benchmarks.inference_bare import BareEngine
 from benchmarks.inference_model import make_model
+from benchmarks.inference_serve import ray_serve, serve_fault
 from benchmarks.inference_work import Done, Work, run
 from benchmarks.outcome import AsJson, Outcome, median, rounded, tell
 from benchmarks.ray_session import own_ray
@@ -32,6 +32,9 @@ CALLERS = (1, 16, 64, 256)
 _REQUESTS = {1: 6, 16: 64, 64: 192, 256: 512}
 _CONTEXT = 4_096
 _PERSONA_TIMES = 80
+_SERVE_CALLERS = 64
+_CPUS = 4
+"""As Ray counts them: what is measured and what it is compared with must find a place, and compute in turn."""
 _SETTINGS = VLLMSettings(
     cache_bytes=256 << 20, running_requests=256, context_tokens=2_048, prompt_cache_tokens=0, cpus=0.5
 )
@@ -59,9 +62,7 @@ async def measure(model: str, settings: VLLMSettings, repeats: int, callers: tup
         for number in callers:
             pairs = await _pairs(bare, actor, number, repeats)
             tokens = median(done.tokens_per_second for _, done in pairs)
-            ratio = rounded(
-                statistics.median(mine.tokens_per_second / its.tokens_per_second for its, mine in pairs)
-            )
+            ratio = _ratio(pairs)
             figures[f"tokens_per_second_{number}"] = tokens
             figures[f"ratio_to_bare_engine_{number}"] = ratio
             rows.append(
@@ -73,14 +74,14 @@ async def measure(model: str, settings: VLLMSettings, repeats: int, callers: tup
                 }
             )
         figures |= await _prefix(actor, repeats)
+        rows.append(await _against_serve(actor, model, settings, repeats))
     # The busiest that was measured stands for all.
     figures["ratio_to_bare_engine"] = figures[f"ratio_to_bare_engine_{max(callers)}"]
-    why = _serve_fault()
-    rows.append({"ratio_to_ray_serve": None, "why": why})
-    notes = [
-        f"{model}; {repeats} runs of each, in turn; answers of up to {Work(1, 1).max_tokens} tokens.",
-        f"ratio_to_ray_serve is null: {why}",
-    ]
+    notes = [f"{model}; {repeats} runs of each, in turn; answers of up to {Work(1, 1).max_tokens} tokens."]
+    if rows[-1]["ratio_to_ray_serve"] is None:
+        notes.append(f"ratio_to_ray_serve is null: {rows[-1]['why']}")
+    else:
+        figures["ratio_to_ray_serve"] = rows[-1]["ratio_to_ray_serve"]
     return Outcome("inference", figures, notes, rows=rows)
 
 
@@ -125,15 +126,32 @@ async def _prefix(actor: BaseLLM, repeats: int) -> dict[str, float]:
     }
 
 
-def _serve_fault() -> str:
-    """Why Ray Serve's app for language models was not measured."""
-    try:
-        import_module("ray.serve.llm")
-    except (
-        Exception
-    ) as error:  # of many kinds: it pins another vLLM and needs packages that are not asked for
-        return f"ray.serve.llm cannot be imported here ({type(error).__name__}: {error!s:.160})"
-    return "this benchmark does not start it"
+async def _against_serve(actor: BaseLLM, model: str, settings: VLLMSettings, repeats: int) -> dict[str, Any]:
+    """The row of Ray Serve: figures, or why there are none."""
+    why = await asyncio.to_thread(serve_fault)
+    if why:
+        return {"ratio_to_ray_serve": None, "why": why}
+    pairs = []
+    async with ray_serve(model, settings) as serve:
+        await do(serve, Work(16, 64, first=1_000_000))  # warm
+        for number in range(repeats):
+            work = Work(_SERVE_CALLERS, _REQUESTS[_SERVE_CALLERS], first=10_000 * (number + 1))
+            if number % 2:
+                mine, its = await do(actor, work), await do(serve, work)
+            else:
+                its, mine = await do(serve, work), await do(actor, work)
+            pairs.append((its, mine))
+    return {
+        "concurrent": _SERVE_CALLERS,
+        "ratio_to_ray_serve": _ratio(pairs),
+        "ray_serve_tokens_per_second": median(done.tokens_per_second for done, _ in pairs),
+        "tokens_per_second": median(done.tokens_per_second for _, done in pairs),
+    }
+
+
+def _ratio(pairs: list[tuple[Done, Done]]) -> float:
+    """The median of the second's rate over the first's."""
+    return rounded(statistics.median(mine.tokens_per_second / its.tokens_per_second for its, mine in pairs))
 
 
 @app.command()
@@ -154,10 +172,11 @@ def inference(
 
         rayswarm bench inference --model results/model --callers 64,256
     """
-    numbers = tuple(int(each) for each in callers.split(","))
-    if not numbers or any(number not in CALLERS for number in numbers):
-        raise typer.BadParameter(f"give some of {', '.join(map(str, CALLERS))}")
-    with tempfile.TemporaryDirectory(prefix="model") as folder, own_ray(2):
+    known = {str(number): number for number in CALLERS}
+    if any(each not in known for each in callers.split(",")):
+        raise typer.BadParameter(f"callers is {callers!r}: give some of {', '.join(known)}")
+    numbers = tuple(known[each] for each in callers.split(","))
+    with tempfile.TemporaryDirectory(prefix="model") as folder, own_ray(_CPUS):
         made = model or str(make_model(Path(folder) / "random", width=width, layers=layers, context=_CONTEXT))
         outcome = asyncio.run(measure(made, _SETTINGS, repeats, numbers))
     tell(outcome, as_json=as_json)

@@ -145,7 +145,10 @@ def check_memory(config: Any, platform: Platform) -> None:
                 f"cache_bytes is {cache_bytes:,}, and {free:,} bytes of memory are free: give at most "
                 f"{int(_MEMORY_SHARE * free):,}"
             )
-    context = config.model_config.max_model_len
+    model = config.model_config
+    if model.use_mla or model.is_hybrid or model.get_sliding_window() is not None:
+        return  # these keep less of a token than all layers' keys and values: the engine reckons it
+    context = model.max_model_len
     needed = context * _bytes_per_token(config)
     if needed > cache_bytes:
         raise ConfigurationError(
@@ -164,7 +167,7 @@ def _free_bytes() -> int | None:
 
 
 def _bytes_per_token(config: Any) -> int:
-    """Keys and values of one token, by all layers, if each holds all of it (a sliding window holds less)."""
+    """Keys and values of one token, by all layers."""
     model, parallel = config.model_config, config.parallel_config
     heads = model.get_num_kv_heads(parallel)
     layers = model.get_num_layers(parallel)

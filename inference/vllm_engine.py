@@ -18,6 +18,7 @@ import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from hashlib import blake2b
 from typing import Any
 
 from msgspec.structs import replace
@@ -97,7 +98,12 @@ class VLLMEngine(BaseLLM):
     def identity(self) -> str:
         """`vllm:NAME@REVISION`, with what else decides an answer."""
         settings = self._settings
-        marks = [settings.quantization or "", "" if settings.dtype == "auto" else settings.dtype]
+        template = settings.chat_template
+        marks = [
+            settings.quantization or "",
+            "" if settings.dtype == "auto" else settings.dtype,
+            "" if template is None else f"template-{blake2b(template.encode(), digest_size=4).hexdigest()}",
+        ]
         return "/".join(filter(None, [f"vllm:{self._files.name}@{self._files.revision}", *marks]))
 
     # --- Asking -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from ray.exceptions import ActorUnavailableError
 
 from inference import vllm_session
 from inference.completion import Choice, Completion, Delta
@@ -25,7 +26,6 @@ from inference.vllm_wire import (
     encoded_request,
 )
 
-ray_exceptions = pytest.importorskip("ray.exceptions")
 DESCRIBED = {"identity": "vllm:words@1", "settings": {"timeout_s": 20.0}, "adapters": {"judge": "2"}}
 
 
@@ -128,7 +128,7 @@ class Actor:
         await self._late()
         if self.lose:
             self.lose = False
-            raise ray_exceptions.ActorUnavailableError("lost", None)
+            raise ActorUnavailableError("lost", None)
         return answers
 
     async def _leave(self, session: str) -> None:

@@ -16,6 +16,7 @@ from inference.vllm_sampling import bounded_strings, check_form, room_for
 from inference.vllm_settings import VLLMSettings, resources
 from inference.vllm_tools import told_from
 from inference.vllm_wire import Failure, decoded_batch, decoded_request, encoded_request
+from tests.inference.needs import needs
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,8 @@ def test_the_same_files_have_the_same_revision_wherever_they_lie(tmp_path: Path)
     template = found(model_in(tmp_path / "d", template="{{ messages[0] }}"))
     assert template.revision != first.revision
     assert template.tokenizer != first.tokenizer
+    own = VLLMEngine(str(tmp_path / "a"), VLLMSettings(chat_template="x", quantization="fp8")).identity
+    assert own.startswith(f"vllm:a@{first.revision}/fp8/template-")
 
 
 def test_a_large_file_is_hashed_by_samples_and_says_so(tmp_path: Path) -> None:
@@ -113,7 +116,7 @@ def test_a_large_file_is_hashed_by_samples_and_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_a_model_that_is_not_there_is_told_before_anything_starts(model: str, told: str) -> None:
-    pytest.importorskip("huggingface_hub")
+    needs("huggingface_hub")
     with pytest.raises(ConfigurationError, match=told):
         VLLMEngine(model)
 
