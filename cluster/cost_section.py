@@ -20,21 +20,18 @@ NOT_KNOWN = "price not known"
 _HEAD = (
     "Role",
     "Calls",
-    "Answered",
     "Had again",
     "Prompt tokens",
-    "Of these cached",
+    "cached",
     "Answer tokens",
     "Money, USD",
-    "Latency p50",
-    "p99",
-    "Queue p50",
-    "p99",
+    "Latency",
+    "Queue",
 )
 _EXPLAINED = (
     "Over all ended trials. Calls are those sent to the model; had again are answers that were made before, for a cell "
     "that was recovered or to a question that had been asked, and cost nothing. Latency is from the call to its "
-    "answer, waiting in the queue included."
+    "answer, waiting in the queue included; it and the queue are told as median / 99th percentile."
 )
 
 
@@ -56,8 +53,10 @@ def cost_table(record: Record, arms: Sequence[Arm]) -> CostTable | None:
     for arm in arms:
         roles = {role: cost for (key, role), cost in costs.items() if key == arm.key}
         shown = [*roles.items(), *([("all", _joined(roles))] if len(roles) > 1 else [])]
-        rows += [(*((Cell(arm.label),) if several else ()), *_cells(role, cost)) for role, cost in shown]
-    head = tuple(Cell(text, text != "Role") for text in _HEAD)
+        for role, cost in shown:
+            name = Cell(role or "not told", numeric=several)  # what is numeric is not broken for want of room
+            rows.append((*((Cell(arm.label),) if several else ()), name, *_cells(cost)))
+    head = tuple(Cell(text, several or text != "Role") for text in _HEAD)
     table = Section(
         "",
         "table",
@@ -83,24 +82,22 @@ def _costs(record: Record) -> tuple[dict[tuple[str, str], RoleCost], list[str]]:
     return dict(sorted(costs.items())), notes
 
 
-def _cells(role: str, cost: RoleCost) -> tuple[Cell, ...]:
+def _cells(cost: RoleCost) -> tuple[Cell, ...]:
     money = NOT_KNOWN if cost.money_usd is None else number_text(round(cost.money_usd, 9))
     return (
-        Cell(role or "not told"),
         Cell(number_text(cost.asked), numeric=True),
-        Cell(number_text(cost.answered), numeric=True),
         Cell(number_text(cost.again), numeric=True),
         Cell(number_text(cost.prompt_tokens), numeric=True),
         Cell("not told" if cost.cached_tokens is None else number_text(cost.cached_tokens), numeric=True),
         Cell(number_text(cost.completion_tokens), numeric=True),
         Cell(money if cost.answered else "0", numeric=True),
-        *(Cell(_percentile(cost.seconds, share), numeric=True) for share in (0.5, 0.99)),
-        *(Cell(_percentile(cost.waits_s, share), numeric=True) for share in (0.5, 0.99)),
+        Cell(_percentiles(cost.seconds), numeric=True),
+        Cell(_percentiles(cost.waits_s), numeric=True),
     )
 
 
-def _percentile(values: Sequence[float], share: float) -> str:
-    return seconds_text(percentile(values, share)) if values else ""
+def _percentiles(values: Sequence[float]) -> str:
+    return " / ".join(seconds_text(percentile(values, share)) for share in (0.5, 0.99)) if values else ""
 
 
 def _joined(roles: Mapping[str, RoleCost]) -> RoleCost:
@@ -117,7 +114,7 @@ def _remarks(costs: Mapping[tuple[str, str], RoleCost]) -> list[str]:
         whole.join(cost)
     remarks = []
     if whole.answered and whole.money_usd is None:
-        remarks.append("The price of a token is not known, so money is not: give it as model.price.")
+        remarks.append("Where the price of a token is not known, money is not: give it as model.price.")
     if whole.estimated:
         remarks.append("Some tokens were counted by a rule of our own, since the model did not tell.")
     if whole.errors:
