@@ -19,8 +19,10 @@ from actors.fork import fork_journal
 from actors.replay import placement_in
 from cluster.experiment import Experiment, canonical_json
 from cluster.located_yaml import Document
+from cluster.model_section import name_model
 from cluster.provenance import git_commit, machine, versions
 from cluster.results import RunFolder, now, read_json, write_json
+from cluster.run_model import take_answers
 from cluster.runner import Observer, Summary, run_missing, trial_plan
 
 
@@ -43,6 +45,7 @@ def fork_run(request: ForkRequest, observer: Observer) -> Summary:
     placement = placement_in(parent.journal, old_plan)
     document = Document(dict(old.configuration()), {}, "the run's configuration")
     for setting in request.settings:
+        name_model(document)
         document.assign(setting)
     document.assign(f"swarm.cells={placement.packed}")
     document.assign("on=local")
@@ -76,6 +79,7 @@ def _begin(request: ForkRequest, folder: RunFolder, old: Experiment, new: Experi
     point = asyncio.run(fork_journal(parent.journal, plan, request.at, trial.journal))
     write_json(trial.path / "configuration.json", new.configuration())
     write_json(trial.path / "before.json", old.configuration())
+    take_answers(parent.path, trial.path)
     options = [word for setting in request.settings for word in ("--set", setting)]
     words = [
         "rayswarm",
