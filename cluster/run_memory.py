@@ -29,7 +29,6 @@ from cluster.class_path import resolve, told
 from cluster.experiment import Experiment, MemorySection
 from cluster.results import write_json
 from inference.embedder import Embedder, EmbedderIdentity
-from inference.embedding_cache import CachedEmbedder
 from inference.hashing_embedder import HashingEmbedder
 from memory.errors import MemoryFault
 from memory.fact import fact_of
@@ -85,8 +84,8 @@ def closed_seats(experiment: Experiment) -> dict[str, Callable[[Context], Any]]:
 
 
 def default_embedder() -> Embedder:
-    """The built-in embedder, with a cache."""
-    return CachedEmbedder(HashingEmbedder())
+    """The built-in embedder. It needs no cache: hashing a text costs as much as looking it up."""
+    return HashingEmbedder()
 
 
 def made_embedder(path: str) -> Embedder:

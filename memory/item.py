@@ -17,6 +17,8 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Final
 
+import msgspec
+
 from memory.errors import InvalidItem
 from memory.scope import Scope, checked
 
@@ -39,9 +41,11 @@ class Kind(StrEnum):
     """Anything else, summaries among them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing remembered."""
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """One thing remembered.
+
+    A `Struct`, since answers are full of them: one is made in a tenth of a dataclass's time, from a row or from bytes.
+    """
 
     id: int
     """Unique over all shards, below 2^53, never used again."""
@@ -69,7 +73,7 @@ class Item:
     """Since when it no longer does; None if it does."""
     superseded_by: int | None = None
     """The item that took its place; None if none, also where it was retired without a successor."""
-    attributes: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any] = msgspec.field(default_factory=dict)
     """Plain JSON."""
     derived_from: tuple[int, ...] = ()
     """The items it was made of: they are purged together."""
@@ -91,7 +95,7 @@ class Item:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON; `Item.from_json` reads it."""
-        fields = {name: getattr(self, name) for name in Item.__slots__}
+        fields = {name: getattr(self, name) for name in Item.__struct_fields__}
         return fields | {
             "scope": self.scope.path,
             "kind": str(self.kind),

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from inference.embedder import Embedder
-from inference.embedding_cache import CachedEmbedder
 from inference.hashing_embedder import HashingEmbedder
 from memory.audit import Audit, Findings
 from memory.block import Filter
@@ -77,7 +76,7 @@ class Memory:
         clock: Callable[[], float] = time.time,
         probe: Probe = silent,
     ) -> None:
-        self.embedder = embedder or CachedEmbedder(HashingEmbedder())
+        self.embedder = embedder or HashingEmbedder()
         self.ranking = ranking or RankingSettings()
         self._clock = clock
         self._subscriptions: Subscriptions | None = None

@@ -198,10 +198,11 @@ class RayMemory:
                 (shard, Ask(text, scope, k, passing, valid_at, scopes, len(groups) > 1))
                 for shard, scopes in groups.items()
             ]
-            answers = await asyncio.gather(*(self._askers[shard].ask(ask) for shard, ask in asks))
-            if len(answers) == 1:
-                ranked: list[Ranked] = answers[0]
+            if len(asks) == 1:
+                [(shard, ask)] = asks
+                ranked: list[Ranked] = await self._askers[shard].ask(ask)
                 return ranked
+            answers = await asyncio.gather(*(self._askers[shard].ask(ask) for shard, ask in asks))
             pairs: list[Pair] = [pair for _, found in answers for pair in found]
             return rank_pairs(answers[0][0], pairs, self._ranking) if answers else []
 

@@ -11,14 +11,13 @@ Rules:
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import ray
 
 from inference.embedder import Embedder, EmbedderIdentity
-from inference.embedding_cache import CachedEmbedder
 from inference.hashing_embedder import HashingEmbedder
 from memory.changes import Changes
 from memory.errors import InvalidItem, StoreLocked
@@ -37,12 +36,11 @@ _CONFIRM_S: Final = 30.0
 
 
 def default_embedder() -> Embedder:
-    """The built-in embedder, with a cache."""
-    return CachedEmbedder(HashingEmbedder())
+    """The built-in embedder. It needs no cache: hashing a text costs as much as looking it up."""
+    return HashingEmbedder()
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """A question of a batch."""
 
     text: str
@@ -55,8 +53,7 @@ class Ask:
     """True for candidates with their vectors, to be ranked with those of other shards."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(msgspec.Struct, frozen=True):
     """A write of a batch."""
 
     drafts: tuple[Draft, ...]

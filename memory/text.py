@@ -79,6 +79,8 @@ _LOST_E: Final = re.compile("[^aeiou][aeiou][^aeiouwxy]")
 _OUR: Final = re.compile("(?<=[a-z]{3})our")
 _CLITIC: Final = re.compile(r"['\u2019](?:s|re|ve|ll|d|m|t)\b")
 _SPEAKER: Final = re.compile(r"^([^\W\d_][\w .'-]{0,40}?)\s*:\s+")
+_QUESTION_CHARACTERS: Final = 1_000
+_QUESTIONS: Final = 1_000
 
 
 def _table_of(text: str) -> dict[str, str]:
@@ -312,3 +314,28 @@ def answer_shape(question: str) -> str | None:
     if _ASKS_WHEN.search(question):
         return "tells_time"
     return "tells_number" if _ASKS_NUMBER.search(question) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a question says, apart from whom and what it is asked of."""
+
+    terms: tuple[tuple[str, str], ...]
+    """Its terms, each with the word that it stands for, in order."""
+    names: frozenset[str]
+    """Words that may name somebody."""
+    cue: TimeCue | None
+    shape: str | None
+    """What an answer looks like."""
+
+
+def question_of(text: str) -> Question:
+    """What a question says. Short ones are remembered: the same is often asked of many."""
+    return _remembered(text) if len(text) <= _QUESTION_CHARACTERS else _read(text)
+
+
+def _read(text: str) -> Question:
+    return Question(tuple(terms_and_words(text)), names_in(text), time_cue(text), answer_shape(text))
+
+
+_remembered = lru_cache(maxsize=_QUESTIONS)(_read)
