@@ -27,7 +27,8 @@ faiss: Any = typed_faiss  # its own annotations do not know the Python forms of 
 CHUNK: Final = 10_000
 """Members that are copied at a time."""
 _BLAS_ROWS: Final = 1000
-_GROWTH: Final = 1.25
+_GROWTH: Final = 2
+"""Room that is not used yet takes addresses and no memory."""
 _FIRST: Final = 8
 _DEAD_AT_LEAST: Final = 64
 
@@ -206,7 +207,7 @@ class Block:
         self._view = (columns, alive, count)
 
     def _grown(self, needed: int) -> tuple[Batch, Mask]:
-        capacity = max(_FIRST, needed, int(len(self._alive) * _GROWTH))
+        capacity = max(_FIRST, needed, len(self._alive) * _GROWTH)
         columns, alive = _room(self._dimension, capacity), np.zeros(capacity, np.bool_)
         for new, old in zip(columns.columns(), self._columns.columns(), strict=True):
             new[: self._count] = old[: self._count]

@@ -158,13 +158,16 @@ class Index:
             for part in parts:
                 yield from part.chunks()
 
-    def tend(self) -> bool:
-        """Does what is due: full blocks into graphs, many graphs into one, dead graphs anew. True if there was any."""
+    def tend(self, patience: int = 1) -> bool:
+        """Does what is due: full blocks into graphs, many graphs into one, dead graphs anew. True if there was any.
+
+        `patience`: how many times its size a block may have before it is full.
+        """
         busy = False
         for scope in list(self._scopes.values()):
             # A block beside graphs is kept smaller: a search goes through both.
             most = self.settings.exact_items if not scope.graphs else self.settings.exact_items // _TAIL_SHARE
-            if len(scope.block) > most:
+            if len(scope.block) > patience * most:
                 self._build(scope)
                 busy = True
             elif len(scope.graphs) > _GRAPHS:

@@ -27,6 +27,7 @@ ATTRIBUTES_BYTES: Final = 100_000
 PARENTS: Final = 1_000
 NAME_CHARACTERS: Final = 1_000
 HASH_BYTES: Final = 16
+_quoted: Final = json.encoder.encode_basestring_ascii
 
 
 class Kind(StrEnum):
@@ -160,11 +161,17 @@ class Draft:
 
 def content_hash(draft: Draft) -> bytes:
     """16 bytes that are equal for two drafts of a scope exactly if they say the same."""
-    said = [
-        draft.kind, draft.text, draft.session, draft.turn, draft.speaker,
-        draft.valid_from, draft.valid_to, draft.attributes,
-    ]  # fmt: skip
-    return blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=HASH_BYTES).digest()
+    if draft.attributes or draft.valid_from is not None or draft.valid_to is not None:
+        said = [
+            draft.kind, draft.text, draft.session, draft.turn, draft.speaker,
+            draft.valid_from, draft.valid_to, draft.attributes,
+        ]  # fmt: skip
+        encoded = json.dumps(said, sort_keys=True)
+    else:  # the same bytes: most say no more, and this takes a third of the time
+        quoted = map(_quoted, (draft.kind, draft.text, draft.session, draft.speaker))
+        kind, text, session, speaker = quoted
+        encoded = f"[{kind}, {text}, {session}, {draft.turn:d}, {speaker}, null, null, {{}}]"
+    return blake2b(encoded.encode(), digest_size=HASH_BYTES).digest()
 
 
 def check_text(text: object) -> None:

@@ -219,6 +219,7 @@ _SEASONS: Final = {
     "fall": (9, 10, 11),
     "winter": (12, 1, 2),
 }
+_TIME_WORDS: Final = frozenset((*_MONTHS, *_SEASONS))
 _AMBIGUOUS: Final = frozenset(
     ("may", "march", "fall", "spring")
 )  # words besides: only after a preposition or a day
@@ -335,7 +336,11 @@ def question_of(text: str) -> Question:
 
 
 def _read(text: str) -> Question:
-    return Question(tuple(terms_and_words(text)), names_in(text), time_cue(text), answer_shape(text))
+    said = words(text)
+    asked = tuple((stem(word), word) for word in said if word not in STOP_WORDS)
+    # Most questions name no time: they are not searched for one.
+    may_tell = not _TIME_WORDS.isdisjoint(said) or any(word[0].isdigit() for word in said)
+    return Question(asked, names_in(text), time_cue(text) if may_tell else None, answer_shape(text))
 
 
 _remembered = lru_cache(maxsize=_QUESTIONS)(_read)

@@ -1,5 +1,6 @@
 """`Memory` as its users see it."""
 
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -205,6 +206,25 @@ def test_a_batch_is_written_whole_or_not_at_all(memory: Memory) -> None:
         memory.remember_all([Draft(ANN, "good"), Draft(ANN, "bad", derived_from=(99,))], scope=ANN)
     assert len(memory) == 0
     assert memory.check().rows == 0
+
+
+def test_a_batch_that_holds_what_is_known_gives_what_one_by_one_would(memory: Memory, tmp_path: Path) -> None:
+    """Batches take a short way where all is new; with what is known, or twice in it, they must not differ."""
+    rng = random.Random(8)
+    with Memory.open(tmp_path / "other", TinyEmbedder()) as other:
+        for turn in range(12):
+            into = rng.choice([SWARM, Scope("t", swarm="s", agent="ann", role="r"), Scope("t")])
+            fresh = [f"text {turn} {number}" for number in range(20)]
+            said = fresh + rng.sample(fresh, turn % 3) + [f"text {rng.randrange(turn + 1)} 3"] * (turn % 2)
+            many = memory.remember_all([Draft(into, text) for text in said], scope=ANN)
+            single = [other.remember(text, scope=ANN, into=into) for text in said]
+            assert [each.id for each in many] == [each.id for each in single], turn
+            assert [each.duplicate for each in many] == [each.duplicate for each in single], turn
+            assert len({each.sequence for each in many}) == 1
+        assert memory.check().sound
+        assert {item.text for item in memory.items(scope=ANN)} == {
+            item.text for item in other.items(scope=ANN)
+        }
 
 
 def test_kinds_validity_and_scopes_narrow_a_recall(memory: Memory) -> None:
