@@ -134,11 +134,10 @@ class BlockView(NamedTuple):
 class Block:
     """Vectors of one scope."""
 
-    def __init__(self, dimension: int) -> None:
-        self.positions: dict[int, int] = {}
-        """Where each member is."""
+    def __init__(self, dimension: int, members: Batch | None = None) -> None:
+        """`members`, each once: taken over as they are, and not copied."""
         self._dimension = dimension
-        self._publish(_room(dimension, 0), np.zeros(0, np.bool_), 0)
+        self._take_over(_room(dimension, 0) if members is None else members)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -215,9 +214,13 @@ class Block:
         return columns, alive
 
     def _compact(self) -> None:
-        members = self.members()
-        self.positions = {each: at for at, each in enumerate(members.ids.tolist())}
-        self._publish(members, np.ones(len(members.ids), np.bool_), len(members.ids))
+        self._take_over(self.members())
+
+    def _take_over(self, members: Batch) -> None:
+        count = len(members.ids)
+        self.positions: dict[int, int] = dict(zip(members.ids.tolist(), range(count), strict=True))
+        """Where each member is."""
+        self._publish(members, np.ones(count, np.bool_), count)
 
 
 def joined(batches: Sequence[Batch]) -> Batch:

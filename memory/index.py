@@ -115,15 +115,13 @@ class Index:
                 self.changes += len(effect.added) + len(effect.removed)
             self.sequence = sequence
 
-    def load(self, rows: Sequence[Row]) -> None:
-        """Adds rows while the memory is opened."""
+    def load(self, rows: Sequence[Row], removed: Iterable[tuple[int, int]] = ()) -> None:
+        """Takes out (scope's number, id), where they are members, and adds rows, while the memory is opened."""
         with self._change:
-            self._add(rows)
-
-    def drop(self, each: int, number: int) -> None:
-        """Takes a member out while the memory is opened."""
-        with self._change:
-            self._remove(number, each)
+            for number, each in removed:
+                self._remove(number, each)
+            if rows:
+                self._add(rows)
 
     def search(self, numbers: Sequence[int], query: Vectors, k: int, filter_: Filter | None = None) -> Found:
         """The k nearest to a query of shape (d,) among the members of these scopes that pass: min(k, there are)."""
@@ -198,9 +196,7 @@ class Index:
     def restore(self, number: int, block: Batch, graphs: Sequence[Graph]) -> None:
         """Puts a captured scope in place while the memory is opened."""
         with self._change:
-            scope = ScopeIndex(Block(self.dimension), tuple(graphs))
-            scope.block.add(block)
-            self._scopes[number] = scope
+            self._scopes[number] = ScopeIndex(Block(self.dimension, block), tuple(graphs))
 
     def _add(self, rows: Sequence[Row]) -> None:
         by_scope: dict[int, list[Row]] = {}

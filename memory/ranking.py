@@ -335,7 +335,8 @@ class Ranker:
         parts = {name: told[name] for name in ("substance", "importance", "trust") if getattr(weights, name)}
         if weights.recency:
             age = np.maximum(query.now - told["time"], 0)
-            parts["recency"] = np.exp2(-age / self.settings.half_life_s)
+            fresh: Floats = 0.5 ** (age / self.settings.half_life_s)
+            parts["recency"] = fresh
         if named and weights.speaker:
             numbers = [self._speakers[name].number for name in named]
             parts["speaker"] = np.isin(told["speaker"], numbers) * 1.0

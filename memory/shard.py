@@ -386,31 +386,33 @@ class Shard:
         return Recovery(at, rows, time.perf_counter() - began, problem, tuple(self._corrupt))
 
     def _load_rows(self, after: int) -> int:
-        read = 0
-        batch: list[Row] = []
-        write, where = self.store.writing, str(self.store.path)
-        if after:
-            for (each,) in write.execute("SELECT id FROM erased WHERE sequence > ?", (after,)).fetchall():
-                for number in self.index.scopes():
-                    self.index.drop(each, number)
-                read += 1
-        for row in self.store.whole_rows(write, after):
-            read += 1
-            if after:
-                self.index.drop(row[0], row[1])
-            try:
-                check_row(row, self.identity.dimension, where)
-            except StoreCorrupt as error:
-                _logger.error("%s", error)
-                self._corrupt.append(row[0])
-                continue
-            if row[-4] is None:
-                batch.append(row)
-            if len(batch) >= _LOAD_ROWS:
-                self.index.load(batch)
-                batch = []
-        self.index.load(batch)
+        """Brings what was written after a sequence number into the index; gives how many rows that were."""
+        write, where, dimension = self.store.writing, str(self.store.path), self.identity.dimension
+        read = self._load_erased(after) if after else 0
+        for rows in self.store.whole_rows(write, after, _LOAD_ROWS):
+            read += len(rows)
+            believed: list[Row] = []
+            for row in rows:
+                try:
+                    check_row(row, dimension, where)
+                except StoreCorrupt as error:
+                    _logger.error("%s", error)
+                    self._corrupt.append(row[0])
+                    continue
+                if row[-4] is None:
+                    believed.append(row)
+            self.index.load(believed, [(row[1], row[0]) for row in rows] if after else ())
         return read
+
+    def _load_erased(self, after: int) -> int:
+        erased = self.store.writing.execute("SELECT id FROM erased WHERE sequence > ?", (after,)).fetchall()
+        by_slot: dict[int, list[int]] = {}  # an erased item has left its slot, and not its scope
+        for number in self.index.scopes():
+            by_slot.setdefault(self.store.scopes[number].slot, []).append(number)
+        self.index.load(
+            (), [(number, each) for (each,) in erased for number in by_slot.get(slot_of(each), ())]
+        )
+        return len(erased)
 
     def _apply(self, sequence: int, effects: list[Effect]) -> None:
         self.index.apply(sequence, effects)
