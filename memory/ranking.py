@@ -339,7 +339,7 @@ class Ranker:
             parts["recency"] = fresh
         if named and weights.speaker:
             numbers = [self._speakers[name].number for name in named]
-            parts["speaker"] = np.isin(told["speaker"], numbers) * 1.0
+            parts["speaker"] = np.isin(told["speaker"], numbers).astype(np.float64)
         if question.cue is not None and weights.time:
             parts["time"] = question.cue.match(told["time"])
         if question.shape is not None and weights.shape:
