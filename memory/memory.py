@@ -27,7 +27,7 @@ from inference.hashing_embedder import HashingEmbedder
 from memory.audit import Audit, Findings
 from memory.block import Filter
 from memory.consolidation import ConsolidationSettings
-from memory.errors import Behind, InvalidItem, InvalidScope
+from memory.errors import Behind, InvalidItem, InvalidScope, UnknownScope
 from memory.fact import SettlingRules
 from memory.history import believed_rows, family_of, items_of, latest_rows
 from memory.item import Draft, Item, Kind, check_text
@@ -227,6 +227,8 @@ class Memory:
     ) -> list[int]:
         """Erases items, or all of a scope, with earlier versions and all that was made of them; gives their ids.
 
+        Raises `UnknownScope` if nothing was ever remembered in `within`.
+
         Their words are taken out of the text index's file, and the log is emptied: nothing of them stays on the disk
         but their ids.
         """
@@ -235,7 +237,9 @@ class Memory:
         if within is None:
             receipts = self.shard.erase(list(ids), checked(scope), derived=True, key=key)
         else:
-            receipts = self.shard.erase_scope(checked(within), checked(scope))
+            if checked(scope).may_erase(checked(within)):
+                self.check_known(within)
+            receipts = self.shard.erase_scope(within, scope)
         self.shard.scrub()
         return [receipt.id for receipt in receipts]
 
@@ -357,6 +361,17 @@ class Memory:
         """Ends a subscription; False if there is none."""
         assert self._subscriptions is not None
         return self._subscriptions.end(number)
+
+    def check_known(self, *scopes: Scope) -> None:
+        """Raises `UnknownScope` if nothing was ever remembered in any of these: where a person names one, it is misspelt.
+
+        A recall raises no such thing: who has just begun sees nothing yet.
+        """
+        if not any(checked(scope) in self.shard.store.numbers for scope in scopes):
+            raise UnknownScope(
+                f"nothing was ever remembered in {scopes[-1].path}: is it spelt as it was written? `rayswarm memory "
+                "stats` lists all scopes."
+            )
 
     def check(self) -> Findings:
         """Compares every row with its checksum, and the rows with both indexes."""

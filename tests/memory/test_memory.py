@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from memory.errors import Conflict, InvalidItem, InvalidScope, NotAllowed, StoreClosed, UnknownItem
+from memory.errors import (
+    Conflict,
+    InvalidItem,
+    InvalidScope,
+    NotAllowed,
+    StoreClosed,
+    UnknownItem,
+    UnknownScope,
+)
 from memory.item import Draft, Kind
 from memory.memory import Memory
 from memory.scope import Scope
@@ -197,7 +205,11 @@ def test_a_scope_is_purged_whole_and_only_it(memory: Memory) -> None:
         memory.purge(scope=ANN, within=SWARM)
     with pytest.raises(NotAllowed):
         memory.purge(scope=BEN, within=ANN)
+    nobody = Scope("t", swarm="s", role="r", agent="nobody")
+    with pytest.raises(UnknownScope, match="nothing was ever remembered"):
+        memory.purge(scope=nobody, within=nobody)
     assert len(memory.purge(scope=ANN, within=ANN)) == 30
+    assert memory.purge(scope=ANN, within=ANN) == []
     assert texts(memory, "note", ANN) == ["shared"]
 
 
