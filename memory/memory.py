@@ -136,13 +136,22 @@ class Memory:
         return self.remember_all([draft], scope=scope, key=key)[0]
 
     def remember_all(
-        self, drafts: Sequence[Draft], *, scope: Scope, key: str = "", vectors: Vectors | None = None
+        self,
+        drafts: Sequence[Draft],
+        *,
+        scope: Scope,
+        key: str = "",
+        vectors: Vectors | None = None,
+        origin: str = "",
     ) -> list[Receipt]:
-        """Remembers drafts together or not at all; `vectors` (n, d) where they were embedded before."""
+        """Remembers drafts together or not at all; `vectors` (n, d) where they were embedded before.
+
+        `origin`, here and below: the turn in which it is written, noted for `memory/branch.py`.
+        """
         drafts = list(drafts)
         if vectors is None:
             vectors = self.embedder.embed([draft.text for draft in drafts])
-        return self.shard.add(drafts, vectors, checked(scope), key)
+        return self.shard.add(drafts, vectors, checked(scope), key, origin)
 
     def recall(
         self,
@@ -186,7 +195,14 @@ class Memory:
         return self.shard.get(item_id, checked(scope))
 
     def correct(
-        self, item_id: int, text: str | None = None, *, scope: Scope, key: str = "", **changes: Any
+        self,
+        item_id: int,
+        text: str | None = None,
+        *,
+        scope: Scope,
+        key: str = "",
+        origin: str = "",
+        **changes: Any,
     ) -> Receipt:
         """Puts a new item in the place of one that is believed; the old one points to it and stays in the past.
 
@@ -203,7 +219,7 @@ class Memory:
             raise InvalidItem(f"the correction of item {item_id} changes nothing: give a text or a field")
         draft = draft_of(old, text=old.text if text is None else text, **changes)
         vector = self.embedder.embed([draft.text])[0]
-        return self.shard.supersede([item_id], checked(scope), (draft, vector), key=key)[0]
+        return self.shard.supersede([item_id], checked(scope), (draft, vector), key=key, origin=origin)[0]
 
     def supersede(self, ids: Sequence[int], draft: Draft, *, scope: Scope, key: str = "") -> Receipt:
         """Puts one new item in the place of several: a summary, say."""
@@ -218,9 +234,9 @@ class Memory:
         """Ends the belief in items without a successor; they stay in the past."""
         self.shard.supersede(list(ids), checked(scope), key=key)
 
-    def forget(self, item_id: int, *, scope: Scope, key: str = "") -> Receipt:
+    def forget(self, item_id: int, *, scope: Scope, key: str = "", origin: str = "") -> Receipt:
         """Erases one item: text, vector and words are gone, from the past too. What was made of it stays."""
-        return self.shard.erase([item_id], checked(scope), derived=False, key=key)[0]
+        return self.shard.erase([item_id], checked(scope), derived=False, key=key, origin=origin)[0]
 
     def purge(
         self, ids: Sequence[int] = (), *, scope: Scope, within: Scope | None = None, key: str = ""
@@ -311,13 +327,16 @@ class Memory:
         """Settles contradictions, merges duplicates, summarises, expires what lives in a scope; tells what it did."""
         return keep_up(self, checked(scope), self._clock() if now is None else now, settings, rules)
 
-    def share(self, item_id: int, *, scope: Scope, into: Scope, key: str = "") -> Receipt:
+    def share(self, item_id: int, *, scope: Scope, into: Scope, key: str = "", origin: str = "") -> Receipt:
         """Publishes a copy of an item to a scope above. It is derived from the item: purged with it."""
         item = self.get(item_id, scope=scope)
         if into == item.scope:
             raise InvalidScope(f"item {item_id} lives in {into.path} already: give a scope above it")
         return self.remember_all(
-            [draft_of(item, scope=checked(into), derived_from=(item_id,))], scope=scope, key=key
+            [draft_of(item, scope=checked(into), derived_from=(item_id,))],
+            scope=scope,
+            key=key,
+            origin=origin,
         )[0]
 
     def explain(self, item_id: int, text: str = "", *, scope: Scope) -> Explanation:
@@ -363,9 +382,9 @@ class Memory:
         return self._subscriptions.end(number)
 
     def check_known(self, *scopes: Scope) -> None:
-        """Raises `UnknownScope` if nothing was ever remembered in any of these: where a person names one, it is misspelt.
+        """Raises `UnknownScope` if nothing was ever remembered in any of these.
 
-        A recall raises no such thing: who has just begun sees nothing yet.
+        For where a person names one, and may misspell it. A recall raises none: who has just begun sees nothing yet.
         """
         if not any(checked(scope) in self.shard.store.numbers for scope in scopes):
             raise UnknownScope(

@@ -151,7 +151,13 @@ class RayMemory:
         return Seat(self, checked(scope))
 
     async def remember_all(
-        self, drafts: Sequence[Draft], *, scope: Scope, key: str = "", replicated: bool = False
+        self,
+        drafts: Sequence[Draft],
+        *,
+        scope: Scope,
+        key: str = "",
+        origin: str = "",
+        replicated: bool = False,
     ) -> list[Receipt]:
         """Remembers drafts; those of one scope together or not at all. `replicated`: waits for a follower."""
         key = key or secrets.token_hex(12)
@@ -167,7 +173,13 @@ class RayMemory:
             answers = await asyncio.gather(
                 *(
                     self._tellers[self._owners[slot]].ask(
-                        Tell(tuple(drafts[at] for at in places), checked(scope), f"{key}/{slot}", replicated)
+                        Tell(
+                            tuple(drafts[at] for at in places),
+                            checked(scope),
+                            f"{key}/{slot}",
+                            replicated,
+                            origin,
+                        )
                     )
                     for slot, places in groups.items()
                 )
@@ -214,20 +226,28 @@ class RayMemory:
         return item
 
     async def correct(
-        self, item_id: int, text: str | None = None, *, scope: Scope, key: str = "", **changes: Any
+        self,
+        item_id: int,
+        text: str | None = None,
+        *,
+        scope: Scope,
+        key: str = "",
+        origin: str = "",
+        **changes: Any,
     ) -> Receipt:
         """See `Memory.correct`."""
         key = key or secrets.token_hex(12)
         receipt: Receipt = await self._at(
-            item_id, lambda shard: shard.correct.remote(item_id, text, scope=scope, key=key, **changes)
+            item_id,
+            lambda shard: shard.correct.remote(item_id, text, scope=scope, key=key, origin=origin, **changes),
         )
         return receipt
 
-    async def forget(self, item_id: int, *, scope: Scope, key: str = "") -> Receipt:
+    async def forget(self, item_id: int, *, scope: Scope, key: str = "", origin: str = "") -> Receipt:
         """See `Memory.forget`."""
         key = key or secrets.token_hex(12)
         receipt: Receipt = await self._at(
-            item_id, lambda shard: shard.forget.remote(item_id, scope=scope, key=key)
+            item_id, lambda shard: shard.forget.remote(item_id, scope=scope, key=key, origin=origin)
         )
         return receipt
 
@@ -251,14 +271,16 @@ class RayMemory:
         gone += await self._at(item_id, lambda shard: shard.purge.remote([item_id], scope=scope))
         return sorted(set(gone))
 
-    async def share(self, item_id: int, *, scope: Scope, into: Scope, key: str = "") -> Receipt:
+    async def share(
+        self, item_id: int, *, scope: Scope, into: Scope, key: str = "", origin: str = ""
+    ) -> Receipt:
         """See `Memory.share`."""
         item = await self.get(item_id, scope=scope)
         draft = Draft(
             into, item.text, item.kind, item.importance, item.source, item.trust, item.session, item.turn, item.speaker,
             item.valid_from, item.valid_to, item.attributes, (item_id,),
         )  # fmt: skip
-        return (await self.remember_all([draft], scope=scope, key=key))[0]
+        return (await self.remember_all([draft], scope=scope, key=key, origin=origin))[0]
 
     async def as_of(self, when: float, text: str = "", *, scope: Scope, k: int = 10) -> list[Ranked]:
         """See `Memory.as_of`."""

@@ -61,6 +61,7 @@ class Tell(msgspec.Struct, frozen=True):
     key: str
     replicated: bool = False
     """True to answer when a follower has it too."""
+    origin: str = ""
 
 
 class MemoryActor(Memory):
@@ -121,7 +122,8 @@ class MemoryActor(Memory):
         for tell in tells:
             after = first + len(tell.drafts)
             try:
-                begun.append(self.shard.begin_add(tell.drafts, vectors[first:after], tell.scope, tell.key))
+                some = vectors[first:after]
+                begun.append(self.shard.begin_add(tell.drafts, some, tell.scope, tell.key, tell.origin))
             except Exception as error:  # handed over to who asked
                 begun.append(error)
             first = after

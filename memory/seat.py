@@ -19,7 +19,7 @@ class Door(Protocol):
     """The calls of `Memory` that an agent may make, awaited; each means what it means there."""
 
     async def remember_all(
-        self, drafts: Sequence[Draft], *, scope: Scope, key: str = ""
+        self, drafts: Sequence[Draft], *, scope: Scope, key: str = "", origin: str = ""
     ) -> list[Receipt]: ...
     async def recall(
         self,
@@ -33,10 +33,19 @@ class Door(Protocol):
     ) -> list[Ranked]: ...
     async def get(self, item_id: int, *, scope: Scope) -> Item: ...
     async def correct(
-        self, item_id: int, text: str | None = None, *, scope: Scope, key: str = "", **changes: Any
+        self,
+        item_id: int,
+        text: str | None = None,
+        *,
+        scope: Scope,
+        key: str = "",
+        origin: str = "",
+        **changes: Any,
     ) -> Receipt: ...
-    async def forget(self, item_id: int, *, scope: Scope, key: str = "") -> Receipt: ...
-    async def share(self, item_id: int, *, scope: Scope, into: Scope, key: str = "") -> Receipt: ...
+    async def forget(self, item_id: int, *, scope: Scope, key: str = "", origin: str = "") -> Receipt: ...
+    async def share(
+        self, item_id: int, *, scope: Scope, into: Scope, key: str = "", origin: str = ""
+    ) -> Receipt: ...
     async def as_of(self, when: float, text: str = "", *, scope: Scope, k: int = 10) -> list[Ranked]: ...
 
 
@@ -46,9 +55,11 @@ class LocalDoor:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
 
-    async def remember_all(self, drafts: Sequence[Draft], *, scope: Scope, key: str = "") -> list[Receipt]:
+    async def remember_all(
+        self, drafts: Sequence[Draft], *, scope: Scope, key: str = "", origin: str = ""
+    ) -> list[Receipt]:
         """See `Memory.remember_all`."""
-        return await asyncio.to_thread(self._memory.remember_all, drafts, scope=scope, key=key)
+        return await asyncio.to_thread(self._memory.remember_all, drafts, scope=scope, key=key, origin=origin)
 
     async def recall(
         self,
@@ -70,18 +81,31 @@ class LocalDoor:
         return await asyncio.to_thread(self._memory.get, item_id, scope=scope)
 
     async def correct(
-        self, item_id: int, text: str | None = None, *, scope: Scope, key: str = "", **changes: Any
+        self,
+        item_id: int,
+        text: str | None = None,
+        *,
+        scope: Scope,
+        key: str = "",
+        origin: str = "",
+        **changes: Any,
     ) -> Receipt:
         """See `Memory.correct`."""
-        return await asyncio.to_thread(self._memory.correct, item_id, text, scope=scope, key=key, **changes)
+        return await asyncio.to_thread(
+            self._memory.correct, item_id, text, scope=scope, key=key, origin=origin, **changes
+        )
 
-    async def forget(self, item_id: int, *, scope: Scope, key: str = "") -> Receipt:
+    async def forget(self, item_id: int, *, scope: Scope, key: str = "", origin: str = "") -> Receipt:
         """See `Memory.forget`."""
-        return await asyncio.to_thread(self._memory.forget, item_id, scope=scope, key=key)
+        return await asyncio.to_thread(self._memory.forget, item_id, scope=scope, key=key, origin=origin)
 
-    async def share(self, item_id: int, *, scope: Scope, into: Scope, key: str = "") -> Receipt:
+    async def share(
+        self, item_id: int, *, scope: Scope, into: Scope, key: str = "", origin: str = ""
+    ) -> Receipt:
         """See `Memory.share`."""
-        return await asyncio.to_thread(self._memory.share, item_id, scope=scope, into=into, key=key)
+        return await asyncio.to_thread(
+            self._memory.share, item_id, scope=scope, into=into, key=key, origin=origin
+        )
 
     async def as_of(self, when: float, text: str = "", *, scope: Scope, k: int = 10) -> list[Ranked]:
         """See `Memory.as_of`."""
@@ -91,8 +115,10 @@ class LocalDoor:
 class Seat:
     """One agent's memory."""
 
-    def __init__(self, door: Door, scope: Scope) -> None:
+    def __init__(self, door: Door, scope: Scope, origin: str = "") -> None:
+        """`origin`: the turn in which the agent has it, noted with what it writes."""
         self._door = door
+        self._origin = origin
         self.scope = scope
 
     async def remember(
@@ -100,11 +126,11 @@ class Seat:
     ) -> Receipt:
         """Remembers a text; `into` a scope above the agent's own, if given. `fields` are those of `Draft`."""
         draft = Draft(into or self.scope, text, kind, **fields)
-        return (await self._door.remember_all([draft], scope=self.scope, key=key))[0]
+        return (await self.remember_all([draft], key=key))[0]
 
     async def remember_all(self, drafts: Sequence[Draft], *, key: str = "") -> list[Receipt]:
         """Remembers drafts; those of one scope together or not at all."""
-        return await self._door.remember_all(drafts, scope=self.scope, key=key)
+        return await self._door.remember_all(drafts, scope=self.scope, key=key, origin=self._origin)
 
     async def recall(
         self,
@@ -128,15 +154,17 @@ class Seat:
         self, item_id: int, text: str | None = None, *, key: str = "", **changes: Any
     ) -> Receipt:
         """Puts a new item in the place of one that is believed."""
-        return await self._door.correct(item_id, text, scope=self.scope, key=key, **changes)
+        return await self._door.correct(
+            item_id, text, scope=self.scope, key=key, origin=self._origin, **changes
+        )
 
     async def forget(self, item_id: int, *, key: str = "") -> Receipt:
         """Erases one item."""
-        return await self._door.forget(item_id, scope=self.scope, key=key)
+        return await self._door.forget(item_id, scope=self.scope, key=key, origin=self._origin)
 
     async def share(self, item_id: int, into: Scope, *, key: str = "") -> Receipt:
         """Publishes a copy of an item to a scope above."""
-        return await self._door.share(item_id, scope=self.scope, into=into, key=key)
+        return await self._door.share(item_id, scope=self.scope, into=into, key=key, origin=self._origin)
 
     async def as_of(self, when: float, text: str = "", *, k: int = 10) -> list[Ranked]:
         """What was believed at a time."""

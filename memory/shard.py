@@ -41,7 +41,7 @@ from memory.scope import SLOTS, Scope, checked
 from memory.settings import MemorySettings
 from memory.snapshot import newest_snapshot, read_snapshot, remove_snapshots, write_snapshot
 from memory.store import Store
-from memory.transaction import Effect, Receipt, Transaction, prepare
+from memory.transaction import ERASED, RETIRED, SAID, Effect, Receipt, Transaction, prepare
 from memory.vector import checked_vectors
 from memory.writer import Writer
 
@@ -118,12 +118,14 @@ class Shard:
     def __len__(self) -> int:
         return len(self.index)
 
-    def add(self, drafts: Sequence[Draft], vectors: Vectors, reader: Scope, key: str = "") -> list[Receipt]:
+    def add(
+        self, drafts: Sequence[Draft], vectors: Vectors, reader: Scope, key: str = "", origin: str = ""
+    ) -> list[Receipt]:
         """Remembers drafts, together or not at all. `vectors`: (n, d), any length but 0."""
-        return self.writer.answer(self.begin_add(drafts, vectors, reader, key)) if drafts else []
+        return self.writer.answer(self.begin_add(drafts, vectors, reader, key, origin)) if drafts else []
 
     def begin_add(
-        self, drafts: Sequence[Draft], vectors: Vectors, reader: Scope, key: str = ""
+        self, drafts: Sequence[Draft], vectors: Vectors, reader: Scope, key: str = "", origin: str = ""
     ) -> Future[list[Receipt]]:
         """As `add`, without waiting: many that are begun share a commit. `Writer.answer` has the receipts."""
         self._check_leading(reader)
@@ -137,7 +139,9 @@ class Shard:
         request = ["add", [each.hash for each in ready], [each.draft.scope.path for each in ready]]
 
         def work(transaction: Transaction) -> list[Receipt]:
-            return transaction.once(reader, key, request, lambda: transaction.add(ready, reader))
+            receipts = transaction.once(reader, key, request, lambda: transaction.add(ready, reader))
+            transaction.note(reader, origin, SAID, [each.id for each in receipts])
+            return receipts
 
         return self.writer.submit(work, len(ready))
 
@@ -149,6 +153,7 @@ class Shard:
         *,
         successor: int | None = None,
         key: str = "",
+        origin: str = "",
     ) -> list[Receipt]:
         """Retires items; a new one (its draft and vector (d,)), or the item `successor`, takes their place, or none."""
         self._check_leading(reader)
@@ -159,14 +164,25 @@ class Shard:
         request = ["supersede", list(old), ready and ready.hash, successor]
 
         def work(transaction: Transaction) -> list[Receipt]:
-            return transaction.once(
+            receipts = transaction.once(
                 reader, key, request, lambda: transaction.supersede(old, ready, reader, successor)
             )
+            transaction.note(reader, origin, RETIRED, old)
+            if ready is not None:
+                transaction.note(reader, origin, SAID, [each.id for each in receipts])
+            return receipts
 
         return self.writer.wait(work, len(old) + 1)
 
     def erase(
-        self, ids: Sequence[int], reader: Scope, *, derived: bool, key: str = "", owned: bool = False
+        self,
+        ids: Sequence[int],
+        reader: Scope,
+        *,
+        derived: bool,
+        key: str = "",
+        owned: bool = False,
+        origin: str = "",
     ) -> list[Receipt]:
         """Erases items for good; with `derived`, what hangs on them too. A receipt for each that went.
 
@@ -176,9 +192,11 @@ class Shard:
         request = ["erase", list(ids), derived]
 
         def work(transaction: Transaction) -> list[Receipt]:
-            return transaction.once(
+            receipts = transaction.once(
                 reader, key, request, lambda: transaction.erase(ids, reader, derived=derived, owned=owned)
             )
+            transaction.note(reader, origin, ERASED, [each.id for each in receipts])
+            return receipts
 
         return self.writer.wait(work, len(ids))
 

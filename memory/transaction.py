@@ -36,6 +36,10 @@ _FORGET_WORDS: Final = (
 )
 _INSERT_NEW: Final = f"{INSERT} ON CONFLICT(scope, hash) WHERE retired_at IS NULL DO NOTHING"
 _KEY_CHARACTERS: Final = 200
+_ORIGIN_CHARACTERS: Final = 1_000
+NOTE: Final = "\x1f"
+"""Begins, and parts, the keys under which `request` notes the origins of writes: `NOTE origin NOTE mark id`."""
+SAID, RETIRED, ERASED = "+", "-", "x"
 _PURGED_AT_ONCE: Final = 100_000
 _MANY: Final = 16
 
@@ -134,8 +138,10 @@ class Transaction:
         """Does what `answer` does, unless this key was answered before: then that answer. No key: always does it."""
         if not key:
             return answer()
-        if len(key) > _KEY_CHARACTERS:
-            raise InvalidItem(f"an idempotency key has up to {_KEY_CHARACTERS} characters, not {len(key):,}")
+        if len(key) > _KEY_CHARACTERS or key.startswith(NOTE):
+            raise InvalidItem(
+                f"an idempotency key has up to {_KEY_CHARACTERS} characters, the first not {NOTE!r}: {key!r:.60}"
+            )
         number = self.scope_number(reader)
         digest = blake2b(msgspec.msgpack.encode(request), digest_size=16).digest()
         known = self._write.execute(
@@ -284,6 +290,16 @@ class Transaction:
         """Notes that a request was answered."""
         row = (self.scope_number(scope), key, digest, answer, sequence)
         self._write.execute("INSERT OR REPLACE INTO request VALUES(?, ?, ?, ?, ?)", row)
+
+    def note(self, reader: Scope, origin: str, mark: str, ids: Sequence[int]) -> None:
+        """Notes in which turn items were said, retired or erased; nothing for a write that is of none."""
+        if not origin:
+            return
+        if len(origin) > _ORIGIN_CHARACTERS or NOTE in origin:
+            raise InvalidItem(f"an origin has up to {_ORIGIN_CHARACTERS} characters, none of them {NOTE!r}")
+        number = self.scope_number(reader)
+        rows = [(number, f"{NOTE}{origin}{NOTE}{mark}{each}", b"", b"", self.sequence) for each in ids]
+        self._write.executemany("INSERT OR REPLACE INTO request VALUES(?, ?, ?, ?, ?)", rows)
 
     def drop_scope(self, number: int, limit: int) -> int:
         """Drops up to `limit` items of a scope that another shard has now; gives how many."""
