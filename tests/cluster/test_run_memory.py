@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from actors.ray_session import ray_session
 from actors.replay import entries_of
 from cluster.cli import app
 from cluster.experiment import Experiment, load_experiment
+from cluster.figures import knowledge_figure
 from cluster.knowledge import knowledge_of
 from cluster.results import RunFolder, State, find_run
 from cluster.run_memory import ClosedDoor, MemorySeats, agent_scope, made_embedder
@@ -169,6 +171,18 @@ def test_a_fork_has_the_memory_of_its_past_and_ends_as_the_run_did(
     past = memory_in(find_run("last", results))
     assert set(past) < set(remembered(calm))
     assert len(past) == len(set(past)) > 0
+
+
+def test_names_in_the_graph_lie_free_of_one_another_and_within_it() -> None:
+    edges = [(f"module.of.{n}", "imports", f"module.of.{n * 7 % 20}") for n in range(300)]
+    drawn = knowledge_figure(edges, 300)
+    assert drawn == knowledge_figure(edges, 300)
+    found = re.findall(r'<text x="([-\d.]+)" y="([-\d.]+)">([^<]*)<', drawn)
+    assert len(found) >= 10
+    boxes = [(float(x), float(y), 5 * len(name) / 2) for x, y, name in found]
+    for at, (x, y, half) in enumerate(boxes):
+        assert half - 1 <= x <= 401 - half
+        assert all(abs(x - other) > half + wide or abs(y - line) > 9 for other, line, wide in boxes[:at])
 
 
 def test_the_report_shows_what_is_known_as_a_graph(calm: Summary) -> None:
