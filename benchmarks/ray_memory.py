@@ -10,8 +10,8 @@ from benchmarks.outcome import rounded
 from benchmarks.ray_session import own_ray
 from memory.item import Draft
 from memory.ray_memory import start_memory
-from memory.ray_shard import Ask
 from memory.scope import Scope
+from memory.view import Ask
 
 _AGENTS = 256
 _ITEMS = 20
@@ -34,7 +34,7 @@ async def batching(folder: Path) -> dict[str, float]:
             return await memory.recall(text, scope=scope, k=5)
 
         async def single(scope: Scope, text: str) -> Any:
-            [answer] = await shard.ask_all.remote([Ask(text, scope, 5)])
+            [answer] = await shard.recall_all.remote([Ask(text, scope, 5)])
             return answer
 
         together = await _rate(batched, scopes)

@@ -42,7 +42,7 @@ from memory.shard import Recovery, Shard
 from memory.subscription import Subscriptions, Told
 from memory.transaction import Receipt
 from memory.upkeep import Upkeep, keep_up, learn, procedures, report
-from memory.view import Pair, Views, rank_pairs
+from memory.view import Ask, Pair, Question, Views, rank_pairs, tried
 
 _CHANGEABLE: Final = frozenset(
     ("importance", "source", "trust", "speaker", "valid_from", "valid_to", "attributes")
@@ -171,13 +171,32 @@ class Memory:
         """
         query = self.query(text, k, vector)
         self._wait(token)
-        return self._views.recall(query, checked(scope), _filter(kinds, valid_at), within)
+        question = Question(query, checked(scope), _filter(kinds, valid_at), within)
+        [answer] = self._views.recall_all([question])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    def candidates(
-        self, query: Query, *, scope: Scope, within: Sequence[Scope] | None = None, **passing: Any
-    ) -> list[Pair]:
-        """What is worth ranking with the candidates of other shards. `passing`: `kinds`, `valid_at`."""
-        return self._views.candidates(query, checked(scope), _filter(**passing), within)
+    def recall_all(self, asks: Sequence[Ask]) -> list[Any]:
+        """The answers to many questions at once, each as it would be alone; an error as a value, for who asked.
+
+        A `merging` one is answered with (Query, candidates with their vectors).
+        """
+        answers: list[Any] = [tried(check_text, ask.text) for ask in asks]
+        sound = [at for at, problem in enumerate(answers) if problem is None]
+        vectors = self.embedder.embed([asks[at].text for at in sound])
+        questions: dict[int, Question] = {}
+        for at, vector in zip(sound, vectors, strict=True):
+            ask = asks[at]
+            query = Query(ask.text, vector, ask.k, self._clock())
+            questions[at] = Question(query, ask.scope, _filter(ask.kinds, ask.valid_at), ask.within)
+        whole = {at: each for at, each in questions.items() if not asks[at].merging}
+        for at, answer in zip(whole, self._views.recall_all(list(whole.values())), strict=True):
+            answers[at] = answer
+        parts = {at: each for at, each in questions.items() if asks[at].merging}
+        for at, found in zip(parts, self._views.candidates(list(parts.values())), strict=True):
+            answers[at] = found if isinstance(found, Exception) else (parts[at].query, found)
+        return answers
 
     def nearest(self, vector: Vectors, *, scope: Scope, k: int = 10) -> list[tuple[Item, float]]:
         """The k items nearest to a vector (d,), by inner product alone."""

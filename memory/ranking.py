@@ -30,6 +30,7 @@ Rules:
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -54,12 +55,7 @@ DAY_S = 86_400.0
 _EPSILON = 1e-9
 _CLAIMS = 2
 _SORTED_WHOLE = 200
-_COLUMNS = {
-    name: column
-    for column, name in enumerate(
-        ("time", "importance", "trust", "substance", "speaker", "id", *ANSWER_SHAPES)
-    )
-}
+_COLUMNS = ("time", "importance", "trust", "substance", "speaker", "id")
 
 
 @dataclass(frozen=True)
@@ -133,6 +129,24 @@ class RankedSession:
     """Its items that made it, the best first, three at most, each with its reasons."""
 
 
+class Reading(NamedTuple):
+    """What is read in an item's text. It depends on the item alone: one that was read need not be read again."""
+
+    name: str
+    """Who speaks: as told, or the word before the first colon."""
+    start: int
+    """Where what is said begins."""
+    terms: tuple[str, ...]
+
+
+def read(item: Item) -> Reading:
+    """Reads an item."""
+    name, said = split_speaker(item.text)
+    if not name or name.lower() != item.speaker.lower():
+        said = item.text  # who is told as the speaker need not be a term too
+    return Reading(item.speaker or name, len(item.text) - len(said), tuple(terms(said)))
+
+
 class Ranker:
     """Ranks the items of one scope. Kept up to date by `add` and `remove`; not for several threads at once."""
 
@@ -142,6 +156,9 @@ class Ranker:
         thesaurus = self.settings.thesaurus
         self._thesaurus = None if thesaurus is None else load_thesaurus(thesaurus)
         self._items: list[Item] = []
+        self._readings: list[Reading] = []
+        self._shapes: dict[tuple[str, int], bool] = {}
+        """Whether a row holds what an answer looks like, by shape and row: looked for when it is asked for."""
         self._speakers: dict[str, _Speaker] = {}
         self._row_of: dict[int, int] = {}
         self._everything: _Chosen | None = None
@@ -152,23 +169,23 @@ class Ranker:
     def __len__(self) -> int:
         return len(self._row_of)
 
-    def add(self, item: Item, vector: Vector) -> None:
-        """Adds an item with its vector, shape (dimension,)."""
+    def add(self, item: Item, vector: Vector, reading: Reading | None = None) -> None:
+        """Adds an item with its vector, shape (dimension,); `reading`, where it was read before."""
         if item.id in self._row_of:
             raise InvalidItem(f"item {item.id} is here already: remove it first")
         if vector.shape != self._vectors.shape[1:]:
             raise InvalidItem(
                 f"the vector of item {item.id} has shape {vector.shape}, not {self._vectors.shape[1:]}"
             )
-        name, said = split_speaker(item.text)
-        if name.lower() != item.speaker.lower() or not name:
-            said = item.text  # who is told as the speaker need not be a term too
-        row = self._text.add(terms(said), session=item.session, turn=item.turn)
+        if reading is None:
+            reading = read(item)
+        row = self._text.add(reading.terms, session=item.session, turn=item.turn)
         if row == len(self._vectors):
             self._vectors = np.concatenate([self._vectors, np.zeros_like(self._vectors)])
             self._numbers = np.concatenate([self._numbers, np.zeros_like(self._numbers)])
         self._everything = None
         self._items.append(item)
+        self._readings.append(reading)
         self._row_of[item.id] = row
         self._vectors[row] = vector
         self._numbers[row] = (
@@ -176,9 +193,8 @@ class Ranker:
             item.importance,
             item.trust,
             min(len(self._text.terms_of(row)) / 10, 1),
-            self._count_speaker(item.speaker or name, told=bool(item.speaker), step=1),
+            self._count_speaker(reading.name, told=bool(item.speaker), step=1),
             item.id,
-            *(shape.search(said) is not None for shape in ANSWER_SHAPES.values()),
         )
 
     def remove(self, item_id: int) -> bool:
@@ -186,9 +202,7 @@ class Ranker:
         row = self._row_of.pop(item_id, None)
         if row is None:
             return False
-        item = self._items[row]
-        name = item.speaker or split_speaker(item.text)[0]
-        self._count_speaker(name, told=bool(item.speaker), step=-1)
+        self._count_speaker(self._readings[row].name, told=bool(self._items[row].speaker), step=-1)
         self._everything = None
         self._text.remove(row)
         self._vectors[row] = 0
@@ -343,8 +357,16 @@ class Ranker:
         if question.cue is not None and weights.time:
             parts["time"] = question.cue.match(told["time"])
         if question.shape is not None and weights.shape:
-            parts["shape"] = told[question.shape]
+            parts["shape"] = np.array([self._has(question.shape, row) for row in chosen.rows.tolist()], float)
         return parts
+
+    def _has(self, shape: str, row: int) -> bool:
+        found = self._shapes.get((shape, row))
+        if found is None:
+            start = self._readings[row].start
+            found = ANSWER_SHAPES[shape].search(self._items[row].text, start) is not None
+            self._shapes[shape, row] = found
+        return found
 
     def _of_session(self, wanted: Sequence[Alternatives]) -> Floats:
         number_of, names = self._text.sessions()

@@ -27,14 +27,14 @@ from memory.errors import MemoryFault, Moved, UnknownItem
 from memory.item import Draft, Item, Kind
 from memory.memory import Explanation
 from memory.ranking import Ranked, RankingSettings
-from memory.ray_shard import Ask, MemoryActor, Tell, default_embedder
+from memory.ray_shard import MemoryActor, Tell, default_embedder
 from memory.rebalance import Table, move
 from memory.schema import slot_of
 from memory.scope import Scope, checked
 from memory.seat import Seat
 from memory.settings import MemorySettings
 from memory.transaction import Receipt
-from memory.view import Pair, rank_pairs
+from memory.view import Ask, Pair, rank_pairs
 
 T = TypeVar("T")
 _TRIES: Final = 200
@@ -360,7 +360,7 @@ class RayMemory:
 
 
 def _asking(shard: Any) -> Callable[[Sequence[Ask]], Awaitable[Sequence[Any]]]:
-    return lambda asks: _answer(shard.ask_all.remote(list(asks)))
+    return lambda asks: _answer(shard.recall_all.remote(list(asks)))
 
 
 def _telling(shard: Any) -> Callable[[Sequence[Tell]], Awaitable[Sequence[Any]]]:

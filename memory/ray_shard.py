@@ -22,13 +22,12 @@ from inference.hashing_embedder import HashingEmbedder
 from memory.changes import Changes
 from memory.errors import InvalidItem, StoreLocked
 from memory.follower import Follower, Replication
-from memory.item import Draft, Kind, check_text
+from memory.item import Draft
 from memory.memory import Memory
-from memory.ranking import Query, Ranked, RankingSettings
+from memory.ranking import RankingSettings
 from memory.scope import Scope
 from memory.settings import MemorySettings
 from memory.transaction import Receipt
-from memory.view import Pair
 
 _LOCK_WAIT_S: Final = 60.0
 _LOCK_PAUSE_S: Final = 0.2
@@ -38,19 +37,6 @@ _CONFIRM_S: Final = 30.0
 def default_embedder() -> Embedder:
     """The built-in embedder. It needs no cache: hashing a text costs as much as looking it up."""
     return HashingEmbedder()
-
-
-class Ask(msgspec.Struct, frozen=True):
-    """A question of a batch."""
-
-    text: str
-    scope: Scope
-    k: int = 10
-    kinds: frozenset[Kind] | None = None
-    valid_at: float | None = None
-    within: tuple[Scope, ...] | None = None
-    merging: bool = False
-    """True for candidates with their vectors, to be ranked with those of other shards."""
 
 
 class Tell(msgspec.Struct, frozen=True):
@@ -96,24 +82,6 @@ class MemoryActor(Memory):
         """Of the vectors here."""
         return self.embedder.identity
 
-    def ask_all(self, asks: Sequence[Ask]) -> list[Any]:
-        """The answers to questions: `list[Ranked]`, or (Query, candidates), or the error."""
-        answers: list[Any] = [None] * len(asks)
-        sound: list[int] = []
-        for at, ask in enumerate(asks):
-            try:
-                check_text(ask.text)
-                sound.append(at)
-            except InvalidItem as error:
-                answers[at] = error
-        vectors = self.embedder.embed([asks[at].text for at in sound])
-        for at, vector in zip(sound, vectors, strict=True):
-            try:
-                answers[at] = self._answer(asks[at], vector)
-            except Exception as error:  # handed over to who asked
-                answers[at] = error
-        return answers
-
     def tell_all(self, tells: Sequence[Tell]) -> list[Any]:
         """Does writes, as far as they go in one commit; the receipts of each, or its error."""
         vectors = self.embedder.embed([draft.text for tell in tells for draft in tell.drafts])
@@ -139,18 +107,6 @@ class MemoryActor(Memory):
         except Exception as error:  # handed over to who asked
             return error
         return receipts
-
-    def _answer(self, ask: Ask, vector: Any) -> list[Ranked] | tuple[Query, list[Pair]]:
-        if not ask.merging:
-            return self.recall(
-                ask.text, scope=ask.scope, k=ask.k, kinds=ask.kinds, valid_at=ask.valid_at, within=ask.within,
-                vector=vector,
-            )  # fmt: skip
-        query = self.query(ask.text, ask.k, vector)
-        found = self.candidates(
-            query, scope=ask.scope, within=ask.within, kinds=ask.kinds, valid_at=ask.valid_at
-        )
-        return query, found
 
     def confirm(self, sequence: int) -> None:
         """Waits until a follower has a write. Raises `NotReplicated`."""
