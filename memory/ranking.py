@@ -55,6 +55,7 @@ DAY_S = 86_400.0
 _EPSILON = 1e-9
 _CLAIMS = 2
 _SORTED_WHOLE = 200
+_FIRST_ROWS = 64
 _COLUMNS = ("time", "importance", "trust", "substance", "speaker", "id")
 
 
@@ -150,7 +151,10 @@ def read(item: Item) -> Reading:
 class Ranker:
     """Ranks the items of one scope. Kept up to date by `add` and `remove`; not for several threads at once."""
 
-    def __init__(self, dimension: int, settings: RankingSettings | None = None) -> None:
+    def __init__(
+        self, dimension: int, settings: RankingSettings | None = None, room: int = _FIRST_ROWS
+    ) -> None:
+        """`room`: for so many items; it grows."""
         self.settings = settings or RankingSettings()
         self._text = TextIndex(self.settings.bm25)
         thesaurus = self.settings.thesaurus
@@ -163,8 +167,8 @@ class Ranker:
         self._row_of: dict[int, int] = {}
         self._everything: _Chosen | None = None
         """All rows that hold an item, until there is a change."""
-        self._vectors = np.zeros((64, dimension), dtype=np.float32)
-        self._numbers = np.zeros((64, len(_COLUMNS)))
+        self._vectors = np.zeros((max(room, 1), dimension), dtype=np.float32)
+        self._numbers = np.zeros((max(room, 1), len(_COLUMNS)))
 
     def __len__(self) -> int:
         return len(self._row_of)

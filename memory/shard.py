@@ -267,11 +267,14 @@ class Shard:
 
     def whole(self, ids: Sequence[int]) -> list[tuple[Item, Vectors]]:
         """Items with their vectors, in the order of ids; those that are gone are left out."""
-        found: dict[int, tuple[Item, Vectors]] = {}
         marks = ",".join("?" * len(ids))
         rows = self.store.rows(f"SELECT {WHOLE} FROM item WHERE id IN ({marks})", ids)  # noqa: S608 (marks are question marks)
         for row in rows:
-            found[row[0]] = self.whole_item(row)
+            check_row(row, self.identity.dimension, str(self.store.path))
+        if not rows:
+            return []
+        vectors = from_half(b"".join([row[-1] for row in rows]), self.identity.dimension)
+        found = {row[0]: (self.store.item(row), vector) for row, vector in zip(rows, vectors, strict=True)}
         return [found[each] for each in ids if each in found]
 
     def whole_item(self, row: Row) -> tuple[Item, Vectors]:

@@ -234,7 +234,7 @@ def rank_pairs(
     query: Query, pairs: Sequence[Pair], ranking: RankingSettings, readings: Readings | None = None
 ) -> list[Ranked]:
     """Ranks items among themselves: those of several shards, of a time past, or of too many."""
-    ranker = Ranker(len(query.vector), ranking)
+    ranker = Ranker(len(query.vector), ranking, len(pairs))
     for item, vector in pairs:
         ranker.add(item, vector, None if readings is None else readings.of(item))
     return ranker.rank(query)
