@@ -1,7 +1,7 @@
 """`BaseLLM`: any language model. Extend it: `complete` is enough, `stream` and `count_tokens` have a plain default.
 
 Rules that every model keeps, and `tests/inference/conformance.py` checks on each:
-* `complete` returns a whole completion or raises an `LLMError`; nothing else leaves it but cancellation.
+* `complete` returns a whole completion or raises an `LLMError`; nothing else leaves it but cancellation, and bugs.
 * `stream` yields pieces of text and last, exactly once, the completion; the pieces of a choice, joined, are its text.
   A stream that breaks raises; it never ends early as if it were whole.
 * A caller that goes away (cancellation, a closed stream) frees what the call held.
