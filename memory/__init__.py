@@ -27,7 +27,7 @@ from memory.errors import (
     UnknownScope,
     WriteUncertain,
 )
-from memory.extraction import Extracted, Extraction, extract_facts, extract_with
+from memory.extraction import Extracted, Extraction, extract_by_model, extract_facts, extract_with
 from memory.fact import Fact, Settlement, SettlingRules, fact_attributes, fact_of
 from memory.item import Draft, Item, Kind
 from memory.knowledge import KnowledgeGraph
@@ -95,6 +95,7 @@ __all__ = [
     "Weights",
     "Window",
     "WriteUncertain",
+    "extract_by_model",
     "extract_facts",
     "extract_with",
     "fact_attributes",

@@ -300,6 +300,41 @@ class RayMemory:
 
         return await self._settled(read)
 
+    async def next_like(
+        self,
+        text: str,
+        *,
+        scope: Scope,
+        likeness: float = 0.5,
+        kinds: Iterable[Kind] | None = None,
+        timeout_s: float = 60.0,
+    ) -> Item | None:
+        """See `Seat.next_like`. Up to 32 wait on a shard at once. A scope that is moved meanwhile is not heard."""
+        passing = None if kinds is None else frozenset(kinds)
+
+        async def wait() -> Item | None:
+            name = secrets.token_hex(12)
+            shards = [self._shards[shard] for shard in self._groups(scope, None)]
+            calls = [
+                asyncio.ensure_future(
+                    _answer(
+                        shard.next_like.remote(
+                            name, text, scope=scope, likeness=likeness, kinds=passing, timeout_s=timeout_s
+                        )
+                    )
+                )
+                for shard in shards
+            ]
+            try:
+                done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+                return next((found for call in calls if call in done and (found := call.result())), None)
+            finally:
+                await asyncio.gather(*(_answer(shard.stop_waiting.remote(name)) for shard in shards))
+                for call in calls:
+                    call.cancel()
+
+        return await self._settled(wait)
+
     async def explain(self, item_id: int, text: str = "", *, scope: Scope) -> Explanation:
         """See `Memory.explain`; relations to items on other shards are not followed."""
         told: Explanation = await self._at(

@@ -9,6 +9,8 @@ Rules:
 * The folder is on the disk of the node where the actor runs; a follower's should be on another node.
 """
 
+import queue
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,9 +22,9 @@ import ray
 from inference.embedder import Embedder, EmbedderIdentity
 from inference.hashing_embedder import HashingEmbedder
 from memory.changes import Changes
-from memory.errors import InvalidItem, StoreLocked
+from memory.errors import InvalidItem, Overloaded, StoreLocked
 from memory.follower import Follower, Replication
-from memory.item import Draft
+from memory.item import Draft, Item, Kind
 from memory.memory import Memory
 from memory.ranking import RankingSettings
 from memory.scope import Scope
@@ -32,6 +34,7 @@ from memory.transaction import Receipt
 _LOCK_WAIT_S: Final = 60.0
 _LOCK_PAUSE_S: Final = 0.2
 _CONFIRM_S: Final = 30.0
+_WAITS: Final = 32
 
 
 def default_embedder() -> Embedder:
@@ -73,6 +76,9 @@ class MemoryActor(Memory):
                 if time.monotonic() > until:
                     raise
                 time.sleep(_LOCK_PAUSE_S)
+        self._door = threading.Lock()
+        self._waits: dict[str, queue.SimpleQueue[Item | None]] = {}
+        """Who waits in `next_like`: each has a thread of the actor's."""
         self._follower = Follower(self.shard) if follows else None
         self._replication: Replication | None = None
         if followers:
@@ -107,6 +113,41 @@ class MemoryActor(Memory):
         except Exception as error:  # handed over to who asked
             return error
         return receipts
+
+    def next_like(
+        self,
+        wait: str,
+        text: str,
+        *,
+        scope: Scope,
+        likeness: float,
+        kinds: frozenset[Kind] | None,
+        timeout_s: float,
+    ) -> Item | None:
+        """Waits for the next item like a text, until `stop_waiting` with the same `wait`, or so long."""
+        heard: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        with self._door:
+            if len(self._waits) >= _WAITS:
+                raise Overloaded(f"{_WAITS} wait for a like memory on this shard: give the others a turn")
+            self._waits[wait] = heard
+        try:
+            number = self.subscribe(
+                text, lambda item, _: heard.put(item), scope=scope, likeness=likeness, kinds=kinds
+            )
+            try:
+                return heard.get(timeout=timeout_s)
+            except queue.Empty:
+                return None
+            finally:
+                self.unsubscribe(number)
+        finally:
+            del self._waits[wait]
+
+    def stop_waiting(self, wait: str) -> None:
+        """Ends a wait of `next_like`, if it is under way."""
+        heard = self._waits.get(wait)
+        if heard is not None:
+            heard.put(None)
 
     def confirm(self, sequence: int) -> None:
         """Waits until a follower has a write. Raises `NotReplicated`."""

@@ -47,6 +47,15 @@ class Door(Protocol):
         self, item_id: int, *, scope: Scope, into: Scope, key: str = "", origin: str = ""
     ) -> Receipt: ...
     async def as_of(self, when: float, text: str = "", *, scope: Scope, k: int = 10) -> list[Ranked]: ...
+    async def next_like(
+        self,
+        text: str,
+        *,
+        scope: Scope,
+        likeness: float = 0.5,
+        kinds: Iterable[Kind] | None = None,
+        timeout_s: float = 60.0,
+    ) -> Item | None: ...
 
 
 class LocalDoor:
@@ -111,6 +120,34 @@ class LocalDoor:
         """See `Memory.as_of`."""
         return await asyncio.to_thread(self._memory.as_of, when, text, scope=scope, k=k)
 
+    async def next_like(
+        self,
+        text: str,
+        *,
+        scope: Scope,
+        likeness: float = 0.5,
+        kinds: Iterable[Kind] | None = None,
+        timeout_s: float = 60.0,
+    ) -> Item | None:
+        """Waits for the next item like a text; None if none comes in time."""
+        loop = asyncio.get_running_loop()
+        heard: asyncio.Future[Item] = loop.create_future()
+
+        def hear(item: Item) -> None:
+            if not heard.done():
+                heard.set_result(item)
+
+        def told(item: Item, _: float) -> None:
+            loop.call_soon_threadsafe(hear, item)
+
+        number = self._memory.subscribe(text, told, scope=scope, likeness=likeness, kinds=kinds)
+        try:
+            return await asyncio.wait_for(heard, timeout_s)
+        except TimeoutError:
+            return None
+        finally:
+            self._memory.unsubscribe(number)
+
 
 class Seat:
     """One agent's memory."""
@@ -169,3 +206,20 @@ class Seat:
     async def as_of(self, when: float, text: str = "", *, k: int = 10) -> list[Ranked]:
         """What was believed at a time."""
         return await self._door.as_of(when, text, scope=self.scope, k=k)
+
+    async def next_like(
+        self,
+        text: str,
+        *,
+        likeness: float = 0.5,
+        kinds: Iterable[Kind] | None = None,
+        timeout_s: float = 60.0,
+    ) -> Item | None:
+        """Waits for the next item like a text that is written where the agent sees it; None if none comes in time.
+
+        As an effect it wakes the agent: `await context.effect(wait, context.memory)`. `likeness`: a cosine. What was
+        written before is for `recall` to find.
+        """
+        return await self._door.next_like(
+            text, scope=self.scope, likeness=likeness, kinds=kinds, timeout_s=timeout_s
+        )

@@ -1,5 +1,6 @@
 """`Memory` as its users see it."""
 
+import asyncio
 import random
 import threading
 import time
@@ -20,6 +21,7 @@ from memory.errors import (
 from memory.item import Draft, Kind
 from memory.memory import Memory
 from memory.scope import Scope
+from memory.seat import LocalDoor, Seat
 from memory.settings import MemorySettings
 from tests.memory.embedding import TinyEmbedder
 
@@ -274,6 +276,25 @@ def test_subscribers_hear_of_what_is_like_and_seen(memory: Memory) -> None:
     assert heard == ["red ship sails"]
     assert memory.unsubscribe(number)
     assert not memory.unsubscribe(number)
+
+
+def test_an_agent_waits_for_what_is_like_a_text_and_hears_of_nobody_elses(memory: Memory) -> None:
+    async def run() -> None:
+        seat = Seat(LocalDoor(memory), ANN)
+        waiting = asyncio.create_task(seat.next_like("rain at the dock", likeness=0.9, timeout_s=30))
+        await asyncio.sleep(0)
+        for scope, text in (
+            (BEN, "rain at the dock"),
+            (SWARM, "the ship is late"),
+            (SWARM, "rain at the dock"),
+        ):
+            await Seat(LocalDoor(memory), scope).remember(text)
+        found = await waiting
+        assert found is not None
+        assert (found.text, found.scope) == ("rain at the dock", SWARM)
+        assert await seat.next_like("rain", timeout_s=0.01) is None
+
+    asyncio.run(run())
 
 
 def test_an_explanation_tells_origin_and_score_as_far_as_the_reader_sees(memory: Memory) -> None:
