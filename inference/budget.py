@@ -117,6 +117,12 @@ class Budget:
         if self._ledger is not None:
             self._ledger.close()
 
+    def charge(self, caller: Caller, tokens: int, usd: float) -> None:
+        """Adds what was spent before, by a process that is no more. Ceilings do not stop it: it has happened."""
+        for account in self._accounts_of(caller):
+            account.spent[0] += tokens
+            account.spent[1] += _billionths(usd)
+
     def spent(self, *, role: str | None = None, agent: str | None = None) -> Spent:
         """Of the run; or of a role; or of an agent."""
         name = (
@@ -160,7 +166,10 @@ def _check(account: _Account, amount: tuple[int, int]) -> None:
             raise BudgetExceeded(
                 f"{account.name} may spend {_amount(limit, unit)}: {_amount(account.spent[unit], unit)} are spent, "
                 f"{_amount(account.reserved[unit], unit)} held for calls in flight, and this call may use "
-                f"{_amount(amount[unit], unit)}"
+                f"{_amount(amount[unit], unit)}",
+                account=account.name.split()[1],
+                unit=("tokens", "usd")[unit],
+                final=account.spent[unit] + amount[unit] > limit,
             )
 
 

@@ -146,6 +146,10 @@ class LimitedLLM(BaseLLM):
         """The model's own count."""
         return await self._model.count_tokens(request)
 
+    def describe(self) -> dict[str, Any]:
+        """The model's own."""
+        return self._model.describe()
+
     async def aclose(self) -> None:
         """Ends what waits and runs, and closes the model."""
         tasks: list[asyncio.Task[Any]] = [flight.task for flight in self._flights.values()]

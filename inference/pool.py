@@ -178,6 +178,13 @@ class ReplicaPool(BaseLLM):
                 return await replica.model.count_tokens(request)
         return await super().count_tokens(request)
 
+    def describe(self) -> dict[str, Any]:
+        """A replica's own, and how many there are."""
+        described = next(
+            (replica.model.describe() for replica in self._replicas.values()), super().describe()
+        )
+        return {**described, "replicas": len(self._replicas)}
+
     async def aclose(self) -> None:
         """Ends what runs, and closes all replicas."""
         if self._watch is not None:

@@ -56,6 +56,11 @@ class ServiceActor:
         """The model's."""
         return (await self._at_desk()).identity
 
+    async def describe(self) -> dict[str, Any]:
+        """What a manifest should say of the model."""
+        desk = await self._at_desk()
+        return desk.describe()
+
     async def submit(self, session: str, confirmed: int, batch: bytes) -> bytes:
         """Takes requests."""
         return encoded(await (await self._at_desk()).submit(session, confirmed, batch))
@@ -177,6 +182,11 @@ class RayService:
             if isinstance(error, GetTimeoutError):
                 raise EngineDead(f"{plan.model} was not open within {timeout_s:g} s", definite=True) from None
             raise
+
+    def describe(self) -> dict[str, Any]:
+        """What a manifest should say of the model. Waits; not for an event loop."""
+        told: dict[str, Any] = ray.get(self.actor.describe.remote(), timeout=30)
+        return told
 
     def stats(self) -> dict[str, float]:
         """Requests held, waiting and running, callers, and what was spent. Waits; not for an event loop."""

@@ -15,6 +15,7 @@ Rules:
 import asyncio
 import logging
 from collections import deque
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -102,6 +103,10 @@ class ServiceDesk:
     def identity(self) -> str:
         """The model's."""
         return self._model.identity
+
+    def describe(self) -> dict[str, Any]:
+        """What a manifest should say of the model."""
+        return self._model.describe()
 
     @property
     def held(self) -> int:

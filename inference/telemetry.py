@@ -174,6 +174,10 @@ class ObservedLLM(BaseLLM):
         """The model's own count."""
         return await self.model.count_tokens(request)
 
+    def describe(self) -> dict[str, Any]:
+        """The model's own."""
+        return self.model.describe()
+
     async def aclose(self) -> None:
         """Closes the model."""
         await self.model.aclose()
