@@ -190,8 +190,11 @@ class VLLMEngine(BaseLLM):
             engine = await call.within(self._serving())
             if engine.llm.errored:
                 continue  # it died this moment, and has not seen the request
+            prompt: dict[str, Any] = {"prompt_token_ids": list(ids)}
+            if params.structured_outputs is None:
+                prompt["type"] = "token"  # as rendered: taken at once. A form is first checked, in a thread.
             generator = engine.llm.generate(
-                {"prompt_token_ids": list(ids)},
+                prompt,
                 params,
                 f"r{next(self._numbers)}",
                 lora_request=engine.loras[adapter] if adapter else None,

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorUnavailableError
 
-from inference import vllm_session
+from inference import ray_vllm, vllm_session
 from inference.completion import Choice, Completion, Delta
 from inference.errors import BadRequest, EngineDead
 from inference.llm import TokenCount
+from inference.ray_vllm import VLLMActor
 from inference.request import Request, Sampling
 from inference.vllm_replica import VLLMReplica
 from inference.vllm_session import Session
+from inference.vllm_settings import VLLMSettings
 from inference.vllm_wire import (
     Answers,
     Asked,
@@ -264,3 +266,25 @@ def test_a_session_waits_no_longer_than_it_says(monkeypatch: pytest.MonkeyPatch)
         assert decoded_answers(await session.exchange(Batch())) == Answers(1)
 
     asyncio.run(exchange())
+
+
+def test_a_caller_that_says_nothing_any_more_frees_what_it_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_vllm, "LEASE_S", 0.05)
+    monkeypatch.setattr(ray_vllm, "WAIT_S", 0.02)
+    monkeypatch.setattr(vllm_session, "WAIT_S", 0.02)
+
+    async def vanish() -> None:
+        words = Words()
+        actor = VLLMActor("words", VLLMSettings())
+        monkeypatch.setattr(actor, "_made", words)
+        await actor.open("gone")
+        await actor.exchange("gone", encoded(Batch((asked(1, "a wait"),))))
+        assert (words.began, words.ended) == (1, 0)
+        for _turn in range(500):
+            if words.ended:
+                break
+            await asyncio.sleep(0.01)
+        assert words.ended == 1
+        assert decoded_answers(await actor.exchange("gone", encoded(Batch()))) == Answers(0)
+
+    asyncio.run(vanish())
