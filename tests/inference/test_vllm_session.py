@@ -180,6 +180,20 @@ def test_adapters_and_ids_arrive() -> None:
     asyncio.run(ask())
 
 
+@pytest.mark.parametrize("ids", [[], [1.5], ["a"], [-1], [1 << 70], [True]])
+def test_ids_that_cannot_travel_are_refused_and_take_nobody_along(ids: list[Any]) -> None:
+    async def ask() -> None:
+        async with VLLMReplica(Actor(0), DESCRIBED) as llm:
+            beside = asyncio.ensure_future(llm.complete(Request.of("a")))
+            with pytest.raises(BadRequest, match="whole numbers from 0"):
+                await llm.complete(Request.of("b"), prompt_ids=ids)
+            with pytest.raises(BadRequest, match="no LoRA adapter 'clerk'"):
+                await llm.complete(Request.of("b"), adapter="clerk")
+            assert (await beside).text == "a"
+
+    asyncio.run(ask())
+
+
 def test_a_lost_reply_fails_what_was_sent_and_the_next_session_serves() -> None:
     async def ask() -> None:
         actor = Actor(1)
