@@ -31,7 +31,7 @@ from inference.tiny.packing import Batch, Example, batches
 from inference.tiny.place import PINNED, REPORT, ROOT, model_folder
 from inference.tiny.report import NOTE, Report, table
 from inference.tiny.template import CLOSES, PAD, rendered
-from inference.tiny.tokenizer import save_tokenizer, trained_tokenizer
+from inference.tiny.tokenizer import VOCABULARY, save_tokenizer, trained_tokenizer
 
 Say = Callable[[str], None]
 

@@ -8,13 +8,19 @@ stands, which is what an induction head copies (Olsson et al., In-context learni
 import random
 
 PEOPLE = tuple(
-    ["Ada", "Amir", "Ana", "Boris", "Carla", "Chen", "Dana", "Diego", "Elif", "Emil", "Erik", "Fatima", "Finn", "Greta", "Hana", "Hugo", "Ida", "Ines", "Ivan", "Jonas", "Julia", "Kofi", "Lara", "Leo", "Lin", "Lucia", "Maja", "Marek", "Mira", "Nadia", "Nils", "Nora", "Olga", "Omar", "Otto", "Pavel", "Petra", "Quinn", "Rosa", "Sami", "Sara", "Sven", "Tara", "Teo", "Tilda", "Uma", "Viktor", "Wanda", "Yara", "Zoe"]
+    "Ada Amir Ana Boris Carla Chen Dana Diego Elif Emil Erik Fatima Finn Greta Hana Hugo Ida Ines Ivan Jonas Julia "
+    "Kofi Lara Leo Lin Lucia Maja Marek Mira Nadia Nils Nora Olga Omar Otto Pavel Petra Quinn Rosa Sami Sara Sven "
+    "Tara Teo Tilda Uma Viktor Wanda Yara Zoe".split()
 )
 PLACES = tuple(
-    ["Accra", "Athens", "Bergen", "Berlin", "Bogota", "Boston", "Cairo", "Chennai", "Dakar", "Delhi", "Dublin", "Fez", "Geneva", "Hanoi", "Havana", "Izmir", "Kyiv", "Kyoto", "Lagos", "Lima", "Lisbon", "London", "Lyon", "Madrid", "Malmo", "Manila", "Milan", "Nairobi", "Osaka", "Oslo", "Paris", "Porto", "Prague", "Quito", "Riga", "Rome", "Seoul", "Sofia", "Tallinn", "Tokyo", "Turin", "Vienna", "Warsaw", "Zagreb", "Zurich"]
+    "Accra Athens Bergen Berlin Bogota Boston Cairo Chennai Dakar Delhi Dublin Fez Geneva Hanoi Havana Izmir Kyiv "
+    "Kyoto Lagos Lima Lisbon London Lyon Madrid Malmo Manila Milan Nairobi Osaka Oslo Paris Porto Prague Quito Riga "
+    "Rome Seoul Sofia Tallinn Tokyo Turin Vienna Warsaw Zagreb Zurich".split()
 )
 ARTICLES = tuple(
-    ["Anvil", "Axle", "Barrel", "Battery", "Bearing", "Bolt", "Bottle", "Bracket", "Brush", "Bucket", "Cable", "Camera", "Candle", "Chain", "Clamp", "Crate", "Drill", "Engine", "Fan", "Filter", "Flask", "Fuse", "Gear", "Hammer", "Hinge", "Hook", "Kettle", "Ladder", "Lamp", "Lens", "Lever", "Magnet", "Mirror", "Motor", "Needle", "Nozzle", "Pipe", "Plug", "Pump", "Rail", "Rope", "Saw", "Screw", "Sensor", "Shelf", "Spring", "Switch", "Tent", "Tile", "Valve", "Wheel"]
+    "Anvil Axle Barrel Battery Bearing Bolt Bottle Bracket Brush Bucket Cable Camera Candle Chain Clamp Crate Drill "
+    "Engine Fan Filter Flask Fuse Gear Hammer Hinge Hook Kettle Ladder Lamp Lens Lever Magnet Mirror Motor Needle "
+    "Nozzle Pipe Plug Pump Rail Rope Saw Screw Sensor Shelf Spring Switch Tent Tile Valve Wheel".split()
 )
 _SYLLABLES = tuple(first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou")
 
