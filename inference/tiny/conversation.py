@@ -49,7 +49,7 @@ class Conversation:
         """True for exactly the right answer. Tool calls may stand in the text or come apart."""
         if calls:
             text += written(calls)
-        return _value(text) == _value(self.expected)
+        return bool(_value(text) == _value(self.expected))
 
 
 @dataclass(frozen=True)

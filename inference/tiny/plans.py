@@ -8,7 +8,7 @@ import random
 
 from inference.message import ChatMessage
 from inference.tiny.conversation import Conversation
-from inference.tiny.word import ARTICLES, PEOPLE, PLACES
+from inference.tiny.word import ARTICLES, PEOPLE, PLACES, number
 
 _WAYS = {"truck": "drive", "ship": "sail", "plane": "fly"}
 _ASK = (
@@ -32,7 +32,7 @@ def draw(rng: random.Random) -> Conversation:
 
 def _delivery(rng: random.Random) -> tuple[str, list[str]]:
     start, end = rng.sample(PLACES, 2)
-    load, way = f"{rng.randint(2, 99)} {rng.choice(ARTICLES)}", rng.choice(tuple(_WAYS))
+    load, way = f"{number(rng, 99)} {rng.choice(ARTICLES)}", rng.choice(tuple(_WAYS))
     goal = rng.choice(
         (f"Bring {load} from {start} to {end} by {way}.", f"By {way} to {end} from {start}: {load}.")
     )
@@ -41,7 +41,7 @@ def _delivery(rng: random.Random) -> tuple[str, list[str]]:
 
 def _meeting(rng: random.Random) -> tuple[str, list[str]]:
     first, second = rng.sample(PEOPLE, 2)
-    place, hour = rng.choice(PLACES), rng.randint(1, 24)
+    place, hour = rng.choice(PLACES), number(rng, 24)
     goal = rng.choice(
         (
             f"Meet {first} and {second} in {place} at {hour}.",
@@ -58,7 +58,7 @@ def _repair(rng: random.Random) -> tuple[str, list[str]]:
 
 
 def _report(rng: random.Random) -> tuple[str, list[str]]:
-    about, reader, pages = rng.choice(PLACES), rng.choice(PEOPLE), rng.randint(2, 30)
+    about, reader, pages = rng.choice(PLACES), rng.choice(PEOPLE), number(rng, 30)
     goal = rng.choice(
         (f"A report on {about} for {reader}, {pages} pages.", f"{reader} wants {pages} pages on {about}.")
     )

@@ -13,7 +13,7 @@ from typing import Any
 from inference.message import ChatMessage, ToolCall
 from inference.request import Tool
 from inference.tiny.conversation import Conversation
-from inference.tiny.word import ARTICLES, PEOPLE, PLACES
+from inference.tiny.word import ARTICLES, PEOPLE, PLACES, number
 
 NO_TOOL = "I have no tool for that."
 Values = dict[str, Any]
@@ -57,7 +57,7 @@ SKILLS = (
         ("How many {item} are in store?", "How many {item} do we have?", "Count the {item} in store.",
          "Is there any {item} left?"),
         _item,
-        lambda rng: {"units": rng.randint(0, 999)},
+        lambda rng: {"units": number(rng, 999)},
         "There are {units} {item} in store.",
         "The store knows no {item}.",
     ),
@@ -66,7 +66,7 @@ SKILLS = (
         ("What does {item} cost?", "How much is {item}?", "Tell me the price of {item}.",
          "The price of {item}, please."),
         _item,
-        lambda rng: {"coins": rng.randint(1, 999)},
+        lambda rng: {"coins": number(rng, 999)},
         "{item} costs {coins} coins.",
         "There is no price for {item}.",
     ),
@@ -84,7 +84,7 @@ SKILLS = (
         ("What is the number of {person}?", "How can I call {person}?", "Find the phone number of {person}.",
          "I want to phone {person}."),
         lambda rng: {"person": rng.choice(PEOPLE)},
-        lambda rng: {"number": rng.randint(100, 9999)},
+        lambda rng: {"number": number(rng, 9_999)},
         "The number of {person} is {number}.",
         "{person} has no number.",
     ),
@@ -93,7 +93,7 @@ SKILLS = (
         ("How far is it from {start} to {end}?", "How many km from {start} to {end}?",
          "The way from {start} to {end}: how long?", "How far is {end} from {start}?"),
         lambda rng: dict(zip(("end", "start"), rng.sample(PLACES, 2), strict=True)),
-        lambda rng: {"km": rng.randint(20, 999)},
+        lambda rng: {"km": number(rng, 999)},
         "It is {km} km from {start} to {end}.",
         "No way from {start} to {end} is known.",
     ),
@@ -101,8 +101,8 @@ SKILLS = (
         _tool("reserve", "reserve a room at an hour", hour="integer", room="integer"),
         ("Reserve room {room} at {hour}.", "At {hour} I need room {room}.", "Is room {room} free at {hour}?",
          "Book room {room} for {hour}."),
-        lambda rng: {"hour": rng.randint(1, 24), "room": rng.randint(1, 99)},
-        lambda rng: {"code": rng.randint(10, 999)},
+        lambda rng: {"hour": number(rng, 24), "room": number(rng, 99)},
+        lambda rng: {"code": number(rng, 999)},
         "Room {room} is yours at {hour}, code {code}.",
         "Room {room} is taken at {hour}.",
     ),
@@ -111,7 +111,7 @@ SKILLS = (
         ("Open a ticket for {person} about {about}.", "{person} needs a ticket about {about}.",
          "A ticket about {about} for {person}, please.", "Please tell {person} by ticket: {about}."),
         lambda rng: {"about": rng.choice(ARTICLES), "person": rng.choice(PEOPLE)},
-        lambda rng: {"ticket": rng.randint(10, 999)},
+        lambda rng: {"ticket": number(rng, 999)},
         "Ticket {ticket} about {about} is open for {person}.",
         "No ticket was opened for {person}.",
     ),
@@ -119,8 +119,8 @@ SKILLS = (
         _tool("order", "order units of an item", item="string", units="integer"),
         ("Order {units} {item}.", "We need {units} more {item}.", "Buy {units} {item}, please.",
          "{item}: please get {units}."),
-        lambda rng: {"item": rng.choice(ARTICLES), "units": rng.randint(2, 99)},
-        lambda rng: {"days": rng.randint(1, 30)},
+        lambda rng: {"item": rng.choice(ARTICLES), "units": number(rng, 99)},
+        lambda rng: {"days": number(rng, 30)},
         "The {units} {item} come in {days} days.",
         "{item} cannot be ordered.",
     ),

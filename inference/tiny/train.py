@@ -188,7 +188,8 @@ def _model(settings: Settings, tokenizer: Any) -> Any:
 def _optimizers(model: Any, settings: Settings) -> list[tuple[Any, float]]:
     """Each with its learning rate: Muon for what multiplies, AdamW for the rest."""
     optim = optional("torch", "vllm", "training").optim
-    matrices, rest = [], []
+    matrices: list[Any] = []
+    rest: list[Any] = []
     for name, weight in model.named_parameters():
         (matrices if weight.ndim == 2 and "embed" not in name else rest).append(weight)
     muon = optim.Muon(matrices, lr=settings.matrix_learning_rate, weight_decay=settings.decay, momentum=0.95)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from inference.message import ChatMessage
 from inference.tiny.conversation import Conversation, is_held_out
-from inference.tiny.word import ARTICLES, PEOPLE
+from inference.tiny.word import ARTICLES, PEOPLE, number
 
 GREATEST = 99
 
@@ -124,7 +124,7 @@ def _key(value: int, bound: int) -> str:
 
 def _numbers(rng: random.Random) -> tuple[int, int]:
     """Value and bound, often close to each other, sometimes equal."""
-    bound = rng.randint(1, GREATEST)
+    bound = number(rng, GREATEST)
     if rng.random() < 0.5:
-        return rng.randint(1, GREATEST), bound
+        return number(rng, GREATEST), bound
     return min(max(bound + rng.randint(-9, 9), 1), GREATEST), bound
