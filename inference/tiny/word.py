@@ -4,8 +4,8 @@ All begin with a capital, and the tokenizer never joins a capital to the space b
 token wherever it stands, and can be copied by looking for it. Names of made-up syllables were tried and not learnt in
 minutes (docs/tiny.md).
 
-A number's length is drawn first: a model copies one digit before it learns to copy the second, and the second before the
-third. With all numbers equally likely nine in ten would be of full length, and the first lesson would be the hardest.
+A number's length is drawn first: a model copies one digit before it learns to copy the second, and the second before
+the third. Were all numbers equally likely, nine in ten would be of full length, the first lesson the hardest.
 """
 
 import random
