@@ -116,6 +116,7 @@ class Ledger:
             for place in range(1, 1 << 62):
                 line = file.readline(LINE_BYTES)
                 if not line.endswith(b"\n"):
+                    self._check_torn(line, place)
                     break
                 self._take(line, place, held)
                 end += len(line)
@@ -124,6 +125,12 @@ class Ledger:
         os.ftruncate(self._file, end)
         if end == 0:
             os.write(self._file, msgspec.json.encode(_Header()) + b"\n")
+
+    def _check_torn(self, tail: bytes, place: int) -> None:
+        """A tail may be cut if it is one that was torn off a line of ours: no other file is to be cut by mistake."""
+        header = msgspec.json.encode(_Header())
+        if len(tail) >= LINE_BYTES or (place == 1 and not header.startswith(tail)):
+            raise ConfigurationError(f"{self.path}, line {place}: this is no ledger. Give another path")
 
     def _take(self, line: bytes, place: int, held: dict[int, Entry]) -> None:
         where = f"{self.path}, line {place}"

@@ -18,7 +18,8 @@ import msgspec
 
 from inference.errors import ConfigurationError
 from inference.limits import BudgetLimits, Ceiling, Rate, ServingLimits
-from inference.price import Price
+from inference.pool import PoolSettings
+from inference.price import FREE, Price
 from inference.price_list import listed_price
 from inference.provider import ModelSpec, parse_model
 from inference.router import RoutingLimits
@@ -114,6 +115,11 @@ class ModelPlan:
         """The plan as plain JSON values, for a manifest. It holds no key."""
         plain: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
         return {**plain, "price": msgspec.to_builtins(self.known_price)}
+
+    @property
+    def pool_settings(self) -> PoolSettings:
+        """Of the pool. Engines that cost nothing by the token compute again what was lost with one of them."""
+        return PoolSettings(again=self.price is None or self.price == FREE, routing=self.routing)
 
     @property
     def vllm_settings(self) -> VLLMSettings:

@@ -17,7 +17,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayError, RayTaskError
 
-from inference.errors import EngineDead, LLMError
+from inference.errors import ConfigurationError, EngineDead, LLMError
 from inference.ledger import LedgerLocked
 from inference.model_plan import ModelPlan
 from inference.ray_serving_metrics import ServingMetrics
@@ -29,6 +29,7 @@ from inference.service_wire import Delivery, Taken, decoded_delivery, decoded_ta
 RESTARTS = 3
 START_TIMEOUT_S = 900.0
 """An engine loads its model in minutes."""
+LEAST_LEASE_S = 1.0
 _CALLS_A_SESSION = 4
 _LEDGER_ATTEMPTS = 150
 _LEDGER_PAUSE_S = 0.2
@@ -157,9 +158,11 @@ class RayService:
     ) -> "RayService":
         """Starts the actor, and waits until its model is open.
 
-        `options` are Ray's for actors (`num_cpus`, `namespace`, `runtime_env`, ...). Raises what opening the model
-        raises, and `EngineDead` if that takes longer than `timeout_s`.
+        `options` are Ray's for actors (`num_cpus`, `namespace`, `runtime_env`, ...). A cell that is not heard of for
+        `lease_s` is gone. Raises what opening the model raises, and `EngineDead` if that takes longer than `timeout_s`.
         """
+        if not lease_s >= LEAST_LEASE_S:
+            raise ConfigurationError(f"lease_s is {lease_s!r}: give {LEAST_LEASE_S:g} seconds or more")
         remote: Any = ray.remote(ServiceActor)  # its stubs take every method for a plain function
         own = {
             "num_cpus": 0,

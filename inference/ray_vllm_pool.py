@@ -15,7 +15,7 @@ import ray
 from inference.errors import EngineDead
 from inference.llm import BaseLLM
 from inference.model_plan import ModelPlan
-from inference.pool import PoolSettings, ReplicaPool
+from inference.pool import ReplicaPool
 from inference.ray_vllm import start_vllm
 from inference.vllm_replica import VLLMReplica
 
@@ -40,7 +40,7 @@ def start_replicas(plan: ModelPlan) -> BaseLLM:
     named = {f"replica/{number}": replica for number, replica in enumerate(replicas)}
     return ReplicaPool(
         named,
-        PoolSettings(again=plan.price is None, routing=plan.routing),
+        plan.pool_settings,
         health={name: _check_of(replica) for name, replica in named.items()},
     )
 

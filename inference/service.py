@@ -26,7 +26,7 @@ from inference.limits import Rate
 from inference.llm import BaseLLM
 from inference.model_plan import ModelPlan
 from inference.ollama import DEFAULT_URL
-from inference.pool import PoolSettings, ReplicaPool
+from inference.pool import ReplicaPool
 from inference.provider import ModelSpec, open_model
 from inference.recorded import RecordedLLM
 from inference.recording import Recording
@@ -62,7 +62,7 @@ def open_observed(plan: ModelPlan, *, clock: Clock | None = None, resumed: bool 
     limited = LimitedLLM(
         model,
         plan.limits,
-        rate=Rate() if plan.mode == "replay" else plan.rate,
+        rate=Rate() if "replay" in (plan.mode, plan.spec.provider) else plan.rate,
         budget=budget,
         price=plan.known_price,
         clock=clock,
@@ -91,8 +91,7 @@ def open_source(plan: ModelPlan) -> BaseLLM:
     if plan.replicas == 1:
         return open_model(plan.spec, settings)
     replicas = {f"replica/{number}": open_model(plan.spec, settings) for number in range(plan.replicas)}
-    # Engines of one's own have no price by the token: what was lost with one may be computed again.
-    return ReplicaPool(replicas, PoolSettings(again=plan.price is None, routing=plan.routing))
+    return ReplicaPool(replicas, plan.pool_settings)
 
 
 def endpoint_settings(plan: ModelPlan) -> EndpointSettings:

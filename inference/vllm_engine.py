@@ -383,6 +383,8 @@ class VLLMEngine(BaseLLM):
         llm.logger_manager.stat_loggers = [
             each for each in llm.logger_manager.stat_loggers if "Prometheus" not in type(each).__name__
         ]
+        # Its statistics look up an environment variable for each token.
+        optional("vllm.envs", "vllm", "a model in this process").enable_envs_cache()
         return llm
 
     def _count_death(self, fault: str) -> None:

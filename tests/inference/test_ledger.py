@@ -85,6 +85,13 @@ def test_a_broken_a_foreign_and_a_missing_ledger_are_told(tmp_path: Path) -> Non
     path.write_text('{"format": "something", "version": 1}\n')
     with pytest.raises(ConfigurationError, match="no ledger"):
         Ledger(path)
+    for foreign in ("a note without an end", "x" * 100_000):
+        path.write_text(foreign)
+        with pytest.raises(ConfigurationError, match="this is no ledger"):
+            Ledger(path)
+        assert path.read_text() == foreign
+    path.write_text('{"format":"rayswarm-led')
+    Ledger(path).close()  # it was torn as it began
     path.write_text('{"format": "rayswarm-ledger", "version": 1}\n["+", "one"]\n')
     with pytest.raises(ConfigurationError, match="line 2"):
         Ledger(path)

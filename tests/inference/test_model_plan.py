@@ -81,5 +81,10 @@ def test_a_ceiling_in_money_needs_a_price_which_may_be_a_published_one() -> None
     assert ModelPlan("openai:gpt-4o-mini", price=Price(9.0, 9.0)).known_price == Price(9.0, 9.0)
 
 
+def test_only_what_costs_nothing_by_the_token_is_computed_again() -> None:
+    plans = [ModelPlan("vllm:x", price=price) for price in (None, FREE, Price(1.0, 1.0))]
+    assert [plan.pool_settings.again for plan in plans] == [True, True, False]
+
+
 def test_a_plan_reads_no_key() -> None:
     assert ModelPlan("openai:gpt-4o-mini", key="env:NO_SUCH_VARIABLE").key == "env:NO_SUCH_VARIABLE"

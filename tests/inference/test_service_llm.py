@@ -25,7 +25,7 @@ from inference.request import Request, Tool
 from inference.scripted import Rule, ScriptedLLM
 from inference.service_desk import ServiceDesk
 from inference.service_llm import ServiceLLM, ServiceSettings
-from inference.service_wire import KINDS, Failure
+from inference.service_wire import KINDS, Delivery, Failure, Taken
 from tests.inference.conformance import check_model
 from tests.inference.line import Line
 
@@ -183,6 +183,23 @@ def test_a_process_holds_only_so_many_itself() -> None:
             assert cell.waiting == 0
 
     run(test)
+
+
+def test_cells_that_have_all_their_answers_and_ask_nothing_more_take_no_room() -> None:
+    async def test(stage: Stage) -> None:
+        cells = [stage.cell() for _ in range(6)]
+        for cell in cells:  # one after the other: together they would have ten times the room
+            done = await outcomes(cell, *(f"1 {number}" for number in range(50)))
+            assert all(isinstance(outcome, Completion) for outcome in done)
+            (last,) = await outcomes(cell, "1")
+            assert last.text == "answer to 1"
+        await stage.clock.sleep(0.1)
+        assert stage.line.desk.held == 0
+        assert sum(len(session.outbox) for session in stage.line.desk._sessions.values()) <= 6
+        for cell in cells:
+            await cell.aclose()
+
+    run(test, held=50)
 
 
 # --- Leaving --------------------------------------------------------------------------------------------------
@@ -436,6 +453,40 @@ def test_a_budget_hit_in_the_service_is_told_as_such() -> None:
             (poor,) = await outcomes(cell, "1")
         assert isinstance(poor, BudgetExceeded)
         assert poor.definite
+        await line.desk.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_service_that_starts_again_and_cannot_open_its_model_says_why() -> None:
+    class Shut(Line):
+        shut = False
+
+        async def submit(self, session: str, confirmed: int, batch: bytes) -> Taken:
+            self._look()
+            return await super().submit(session, confirmed, batch)
+
+        async def collect(self, session: str, confirmed: int) -> Delivery:
+            delivery = await super().collect(session, confirmed)
+            self._look()
+            return delivery
+
+        def _look(self) -> None:
+            if self.shut:
+                raise ConfigurationError("cannot open the ledger spent.jsonl")
+
+    async def main() -> None:
+        clock = VirtualClock()
+        line = Shut(lambda: ServiceDesk(Engine(clock), clock=clock))
+        async with ServiceLLM(line, clock=clock) as cell:
+            taken = asyncio.ensure_future(cell.complete(Request.of("50")))
+            await clock.sleep(1)
+            line.shut = True
+            with pytest.raises(EngineDead, match="cannot open the ledger") as caught:
+                await taken
+            assert not caught.value.definite
+            with pytest.raises(ConfigurationError, match="cannot open the ledger"):
+                await cell.complete(Request.of("1"))
         await line.desk.aclose()
 
     asyncio.run(main())
