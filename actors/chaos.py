@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
-from actors.link import Packet
+from actors.link import Answer, Credit, Packet
 from actors.links import Transport
 from actors.rng import Rng, stream_key
 
@@ -50,13 +50,13 @@ class ChaosTransport:
         self._rng = Rng(stream_key(seed, "chaos"))
         self._late: set[asyncio.Task[None]] = set()
 
-    async def send(self, cell: int, source: int, epoch: int, packet: Packet) -> int:
+    async def send(self, cell: int, source: int, epoch: int, packet: Packet, credit: Credit) -> Answer:
         """Delivers a packet, if all goes well. Raises `PacketLost`, and whatever the receiver raises."""
         rng, chaos = self._rng, self._chaos
         lost, answer_lost = rng.random() < chaos.drop, rng.random() < chaos.drop
         if rng.random() < chaos.duplicate:
             self.repeated += 1
-            copy = self._again(cell, source, epoch, packet, 4 * chaos.draw_delay_s(rng))
+            copy = self._again((cell, source, epoch, packet, credit), 4 * chaos.draw_delay_s(rng))
             task = asyncio.get_running_loop().create_task(copy)
             self._late.add(task)
             task.add_done_callback(self._late.discard)
@@ -64,7 +64,7 @@ class ChaosTransport:
         if lost:
             self.lost += 1
             raise PacketLost(f"packet {packet.first} from cell {source} to cell {cell} was lost")
-        answer = await self._inner.send(cell, source, epoch, packet)
+        answer = await self._inner.send(cell, source, epoch, packet, credit)
         if answer_lost:
             self.lost += 1
             raise PacketLost(f"the answer of cell {cell} to packet {packet.first} of cell {source} was lost")
@@ -76,7 +76,7 @@ class ChaosTransport:
             task.cancel()
         await asyncio.gather(*self._late, return_exceptions=True)
 
-    async def _again(self, cell: int, source: int, epoch: int, packet: Packet, after_s: float) -> None:
+    async def _again(self, call: tuple[int, int, int, Packet, Credit], after_s: float) -> None:
         await asyncio.sleep(after_s)
         with suppress(Exception):  # Nobody waits for the answer to a copy, and its sender may be gone.
-            await self._inner.send(cell, source, epoch, packet)
+            await self._inner.send(*call)

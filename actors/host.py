@@ -26,12 +26,12 @@ from actors.entry import Arrived, decode_entries, encode_entries
 from actors.errors import CellLost, SwarmError
 from actors.harvest import harvest_of
 from actors.journal import JournalWriter, Position, TornTail, read_journal
-from actors.layout import cell_folder, next_epoch
+from actors.layout import cell_folder, crash_due, next_epoch
 from actors.link import Incoming, Packet
 from actors.links import Links, Transport
 from actors.mail import STOP_SENDER
 from actors.message import Kind, Message
-from actors.outside import outcome_of
+from actors.outside import Listeners, outcome_of
 from actors.plan import Plan
 from actors.player import Player
 from actors.resident import Resident
@@ -68,8 +68,8 @@ class Host:
         self.latest: Status | None = None
         """How the cell did when its thread last came to tell: for other threads, while that one is busy."""
         crashes = () if plan.faults is None else plan.faults.cell_crashes
-        mine = ((n, crash.at) for n, crash in enumerate(crashes) if crash.cell == number)
-        self._crashes = sorted(mine, key=lambda crash: crash[1])
+        mine = ((n, crash) for n, crash in enumerate(crashes) if crash.cell == number)
+        self._crashes = sorted(mine, key=lambda crash: crash[1].at)
         self.cell = Cell(plan, placement, number, self)
         self.epoch = 1
         self.busy_s = 0.0
@@ -80,7 +80,7 @@ class Host:
         self._store: CheckpointStore | None = None
         self._wake = asyncio.Event()
         self._progress = asyncio.Event()
-        self._listeners: set[asyncio.Event] = set()
+        self._listeners = Listeners()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pump: asyncio.Task[None] | None = None
         self._closing = False
@@ -173,16 +173,15 @@ class Host:
 
     def _crash_if_due(self, now: float) -> None:
         """Kills the cell where the experiment says so, once: it comes back and passes the moment again."""
-        while self._crashes and self._crashes[0][1] <= now:
-            number, _ = self._crashes.pop(0)
-            assert self.plan.journal is not None
-            mark = cell_folder(self.plan.journal.directory, self.cell.number) / f"crashed-{number}"
-            if not mark.exists():
-                mark.touch()
-                self.dead = True
-                if self._die is not None:
-                    self._die()
-                raise CellLost(f"cell {self.cell.number} was killed by the experiment at {now:g}")
+        journal = self.plan.journal
+        if journal is None or not crash_due(
+            self._crashes, now, cell_folder(journal.directory, self.cell.number)
+        ):
+            return
+        self.dead = True
+        if self._die is not None:
+            self._die()
+        raise CellLost(f"cell {self.cell.number} was killed by the experiment at {now:g}")
 
     async def abandon(self) -> None:
         """Leaves the cell as a kill would: nothing is written any more."""
@@ -221,10 +220,8 @@ class Host:
         return Status(
             epoch=self.epoch,
             exhausted=self.exhausted,
-            sent={peer: link.next_number for peer, link in self.links.outgoing.items()},
             sent_before=dict(self._sent_before),
-            received={source: link.expected for source, link in self.links.incoming.items()},
-            unanswered=sum(len(link.unanswered) for link in self.links.outgoing.values()),
+            **self.links.state(),
             stop_error=self.cell.stop_error or problem,
             recovered_entries=self._recovered,
             recovery_s=self._recovery_s,
@@ -298,6 +295,8 @@ class Host:
         except Exception as error:
             self._error = error
             raise
+        finally:
+            self.links.let_rides_go()
 
     def _burst(self) -> bool:
         turns = (
@@ -430,17 +429,26 @@ class Host:
             # What is taken now would not be written down: let the sender keep it.
             raise SwarmError(f"cell {self.cell.number} is not ready: send again")
         expected = self.links.take(source, epoch, packet)
-        self.commit()
-        self.latest = self.status()
-        self._wake.set()
-        self._progress.set()
-        cell, limit = self.cell, self.plan.limits.inbox_messages
-        while cell.mail.queued > limit and not cell.rounds and not self._closing:
+        self.taken()
+        cell = self.cell
+        while not self.links.has_room and not cell.rounds and not self._closing:
             if not cell.ready and cell.waiting.needs_others():
                 break
             self._progress.clear()
             await self._progress.wait()
         return expected
+
+    def taken(self) -> None:
+        """A packet was taken: it is committed, and the cell sees to it."""
+        self.commit()
+        self.latest = self.status()
+        self._wake.set()
+        self._progress.set()
+
+    @property
+    def running_freely(self) -> bool:
+        """Whether agents here run as soon as they have a message."""
+        return self._pump is not None and not self._pump.done() and not self._closing
 
     def packet_answered(self) -> None:
         """A peer has answered a packet."""
@@ -461,8 +469,7 @@ class Host:
 
     def answered(self, sequence: int) -> None:
         """A message from outside has its answer."""
-        for listener in self._listeners:
-            listener.set()
+        self._listeners.tell()
 
     def take_answer(self, sequence: int) -> Message | None:
         """The answer to message number `sequence` from outside, if it is there. May be asked again."""
@@ -473,15 +480,7 @@ class Host:
 
     async def answer_to(self, sequence: int) -> Message:
         """Waits for the answer to message number `sequence` from outside."""
-        listener = asyncio.Event()
-        self._listeners.add(listener)
-        try:
-            while (answer := self.take_answer(sequence)) is None:
-                listener.clear()
-                await listener.wait()
-            return answer
-        finally:
-            self._listeners.discard(listener)
+        return await self._listeners.hear(lambda: self.take_answer(sequence))
 
     # --- small things ------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import msgspec
 
 from actors.address import Placement
 from actors.errors import ConfigurationError
+from actors.fault import CellCrash
 from actors.plan import Plan
 
 
@@ -88,3 +89,17 @@ def _layout_of(plan: Plan, placement: Placement) -> dict[str, Any]:
         "roles": dict(placement.counts),
         "schedule": plan.schedule,
     }
+
+
+def crash_due(crashes: list[tuple[int, CellCrash]], now: float, folder: Path) -> bool:
+    """Takes the crashes that are due off a cell's list; True if one is among them that has not happened before.
+
+    That it happens is marked in the cell's folder: the cell comes back and passes the moment again.
+    """
+    while crashes and crashes[0][1].at <= now:
+        number, _ = crashes.pop(0)
+        mark = folder / f"crashed-{number}"
+        if not mark.exists():
+            mark.touch()
+            return True
+    return False

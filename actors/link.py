@@ -9,6 +9,8 @@ Rules:
   packet of which it has a part. It answers with the number of the first message that it has not.
 * The sender keeps a packet until the answer covers it, and sends it again if none comes. At most `window` packets are
   unanswered: the credit. A receiver that is behind withholds its answer, and the sender waits.
+* A call tells what its sender has of the receiver's messages, and its answer may bring some of them: a question and its
+  reply are one call. What rode on an answer is unanswered until a later call tells that it came.
 * A sender that starts again has the next epoch. Packets of an older epoch than the latest are refused: their sender has
   been replaced, even if it does not know (a process may outlive its node's connection by seconds).
 * A restarted sender makes the same messages again under the same numbers, so the receiver knows what it has, however
@@ -44,6 +46,26 @@ class Packet(msgspec.Struct):
     def end(self) -> int:
         """The number after the last message."""
         return self.first + self.count
+
+
+class Credit(msgspec.Struct):
+    """What a call tells beside its packet: about the stream in the other direction."""
+
+    taken: int = 0
+    """The number of the first message of the receiver's that the caller has not."""
+    room: bool = False
+    """Whether the caller takes more of them with the answer."""
+
+
+class Answer(msgspec.Struct):
+    """What a call brings back."""
+
+    taken: int
+    """The number of the first message of the caller's that the receiver has not."""
+    epoch: int = 0
+    """The receiver's, of the packet."""
+    packet: Packet | None = None
+    """What the receiver had for the caller."""
 
 
 class Outgoing:

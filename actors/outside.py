@@ -1,11 +1,11 @@
-"""Calls to the outside world that agents make by `context.effect`."""
+"""The world outside a cell: what agents call by `context.effect`, and who waits out there for their answers."""
 
 import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any
 
-from actors.message import printable
+from actors.message import Message, printable
 from actors.state import encode_state
 from actors.trace import tracer
 
@@ -28,3 +28,27 @@ async def outcome_of(
             return encode_state(result), ""
         except Exception as raised:
             return b"", printable(f"{name}: {type(raised).__name__}: {raised}")
+
+
+class Listeners:
+    """Who waits for answers to messages from outside."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Event] = set()
+
+    def tell(self) -> None:
+        """There is an answer."""
+        for listener in self._waiting:
+            listener.set()
+
+    async def hear(self, take: Callable[[], Message | None]) -> Message:
+        """Waits until there is what `take` takes."""
+        listener = asyncio.Event()
+        self._waiting.add(listener)
+        try:
+            while (answer := take()) is None:
+                listener.clear()
+                await listener.wait()
+            return answer
+        finally:
+            self._waiting.discard(listener)

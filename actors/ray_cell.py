@@ -26,7 +26,7 @@ from actors.address import Placement, role_of
 from actors.errors import SwarmError
 from actors.host import Host
 from actors.journal import JournalLocked
-from actors.link import Packet
+from actors.link import Answer, Credit, Packet
 from actors.message import Message
 from actors.plan import Plan
 from actors.ray_metrics import CellMetrics
@@ -49,14 +49,18 @@ class RayTransport:
         self._names = names
         self._handles: dict[int, Any] = {}
 
-    async def send(self, cell: int, source: int, epoch: int, packet: Packet) -> int:
+    async def send(self, cell: int, source: int, epoch: int, packet: Packet, credit: Credit) -> Answer:
         """Delivers in one actor call."""
         handle: Any = self._handles.get(cell)
         if handle is None:
             handle = await asyncio.to_thread(ray.get_actor, self._names[cell], self._namespace)
             self._handles[cell] = handle
-        answer: int = await handle.deliver.remote(source, epoch, packet.first, packet.count, packet.data)
-        return answer
+        plain = (packet.first, packet.count, packet.data), (credit.taken, credit.room)
+        answer = await handle.exchange.remote(source, epoch, *plain)
+        if isinstance(answer, int):
+            return Answer(answer)
+        taken, epoch, first, count, data = answer
+        return Answer(taken, epoch, Packet(first, count, data))
 
 
 class RayCell:
@@ -84,6 +88,8 @@ class RayCell:
 
     def __repr__(self) -> str:
         # Read once by Ray, for the dashboard and before each line of the log: who this is, among several runs.
+        if not hasattr(self, "_number"):
+            return "a cell that could not be made"  # Ray asks even then, and would hide the reason behind this error
         name, roles = self._names[self._number], self._plan.roles
         dedicated = roles[role_of(name)] if self._number >= self._placement.packed else None
         packed = [role for role in roles if role not in self._placement.dedicated]
@@ -141,9 +147,20 @@ class RayCell:
         (await self._opened()).begin()
 
     async def deliver(self, source: int, epoch: int, first: int, count: int, data: bytes) -> int:
-        """Takes a packet."""
+        """Takes a packet from outside."""
         host = self._host or await self._opened()
         return await host.deliver(source, epoch, Packet(first, count, data))
+
+    async def exchange(
+        self, source: int, epoch: int, packet: tuple[int, int, bytes], credit: tuple[int, bool]
+    ) -> int | tuple[int, int, int, int, bytes]:
+        """Takes a packet of another cell's, and gives back what there is for it: plain values cost Ray least."""
+        host = self._host or await self._opened()
+        answer = await host.links.exchange(source, epoch, Packet(*packet), Credit(*credit))
+        back = answer.packet
+        return (
+            answer.taken if back is None else (answer.taken, answer.epoch, back.first, back.count, back.data)
+        )
 
     async def round(self, number: int, boundaries: dict[int, int]) -> Status:
         """Carries out a round."""

@@ -11,7 +11,7 @@ from actors.address import Placement
 from actors.errors import CellLost
 from actors.host import Host
 from actors.layout import layout_of_run
-from actors.link import Packet
+from actors.link import Answer, Credit, Packet
 from actors.links import Transport
 from actors.plan import Plan
 
@@ -55,12 +55,12 @@ class LocalTransport:
     def __init__(self, hosts: list[Host]) -> None:
         self._hosts = hosts
 
-    async def send(self, cell: int, source: int, epoch: int, packet: Packet) -> int:
+    async def send(self, cell: int, source: int, epoch: int, packet: Packet, credit: Credit) -> Answer:
         """Delivers at once. Raises `CellDown` while the cell is dead."""
         host = self._hosts[cell]
         if host.dead:
             raise CellDown(f"cell {cell} is dead", cell)
-        return await host.deliver(source, epoch, packet)
+        return await host.links.exchange(source, epoch, packet, credit)
 
 
 class LocalRuntime:

@@ -38,6 +38,10 @@ POINTS = 400
 NAMED = 24
 """Entities of a knowledge graph whose names are written."""
 NAME_CHARACTERS = 24
+_SIDE = 400.0
+_LETTER = 5.6
+"""The width of a letter of a name, about, and the distance of two lines; in the figure's units."""
+_LINE = 10.0
 
 _WIDTH_IN, _HEIGHT_IN = 4.2, 2.6
 _INK, _FAINT, _PAPER = "#010203", "#010204", "#010205"
@@ -200,7 +204,7 @@ def knowledge_figure(edges: Sequence[tuple[str, str, str]], facts: int) -> str:
     """
     graph = nx.Graph()
     graph.add_edges_from((subject, target) for subject, _, target in edges)
-    _, places = _layout(graph, "facts")
+    places = _spread(_layout(graph, "facts")[1])
     degree = dict(graph.degree)
     most = max(degree.values(), default=1)
     path = "".join(
@@ -211,10 +215,10 @@ def knowledge_figure(edges: Sequence[tuple[str, str, str]], facts: int) -> str:
         f"<title>{_text(node)}: {degree[node]}</title></circle>"
         for node, (x, y) in sorted(places.items())
     )
-    named = sorted(places, key=lambda node: (-degree[node], node))[:NAMED]
+    ranked = sorted(places, key=lambda node: (-degree[node], node))
     names = "".join(
-        f'<text x="{places[node][0]:.1f}" y="{places[node][1] - 8:.1f}">{_text(_short(node))}</text>'
-        for node in sorted(named)
+        f'<text x="{x:.1f}" y="{y:.1f}">{_text(_short(node))}</text>'
+        for node, (x, y) in _labels(ranked, places).items()
     )
     text = _text(f"The knowledge graph: {len(places)} entities of {facts} facts, spring layout")
     return (
@@ -224,6 +228,40 @@ def knowledge_figure(edges: Sequence[tuple[str, str, str]], facts: int) -> str:
         f'<g style="fill:var(--ink);font-size:9px;text-anchor:middle;paint-order:stroke;stroke:var(--paper);'
         f'stroke-width:2px">{names}</g></svg>'
     )
+
+
+def _spread(places: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """The same directions from the middle, and distances by which the disc is filled evenly: names find room there."""
+    middle = _SIDE / 2
+    polar = {
+        node: (math.hypot(x - middle, y - middle), math.atan2(y - middle, x - middle))
+        for node, (x, y) in places.items()
+    }
+    spread = {}
+    for rank, node in enumerate(sorted(polar, key=lambda node: (polar[node][0], node))):
+        radius = middle * math.sqrt((rank + 0.5) / len(polar))
+        spread[node] = (
+            middle + radius * math.cos(polar[node][1]),
+            middle + radius * math.sin(polar[node][1]),
+        )
+    return spread
+
+
+def _labels(ranked: Sequence[str], places: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Where names stand: over or under their dots, as many of the first as lie free of one another."""
+    taken: list[tuple[float, float, float]] = []
+    labels: dict[str, tuple[float, float]] = {}
+    for node in ranked[: 2 * NAMED]:
+        half = _LETTER * len(_short(node)) / 2
+        for shift in (-8.0, 15.0):
+            x, y = min(max(places[node][0], half), _SIDE - half), places[node][1] + shift
+            if len(labels) < NAMED and all(
+                abs(x - other) >= half + width + 2 or abs(y - line) >= _LINE for other, line, width in taken
+            ):
+                taken.append((x, y, half))
+                labels[node] = (x, y)
+                break
+    return labels
 
 
 def role_of(address: str) -> str:

@@ -152,6 +152,7 @@ def recall(
     if when is not None and kinds:
         raise ConfigurationError("--kind and --as-of do not go together: leave one out")
     with opened_memory(at, embedder) as memory:
+        memory.check_known(*whose.seen())
         if when is None:
             found = memory.recall(text, scope=whose, k=k, kinds=kinds or None)
         else:
@@ -301,6 +302,8 @@ def export_items(
     """
     whose = None if scope is None else _scope(scope)
     with opened_memory(at, embedder) as memory:
+        if whose is not None:
+            memory.check_known(*whose.seen())
         items = items_in(memory, all_scopes(memory)) if whose is None else memory.items(scope=whose)
         count = write_items(items, file)
     typer.echo(f"{count:,} items in {file}")

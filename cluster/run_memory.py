@@ -24,12 +24,12 @@ from typing import Any, Final, cast
 from actors.address import role_of
 from actors.context import Context
 from actors.errors import ConfigurationError, SwarmError
+from actors.message import Message
 from actors.plan import Plan
 from cluster.class_path import resolve, told
 from cluster.experiment import Experiment, MemorySection
 from cluster.results import write_json
 from inference.embedder import Embedder, EmbedderIdentity
-from inference.embedding_cache import CachedEmbedder
 from inference.hashing_embedder import HashingEmbedder
 from memory.errors import MemoryFault
 from memory.fact import fact_of
@@ -53,7 +53,8 @@ class MemorySeats:
 
     def __call__(self, context: Context) -> Seat:
         """The seat of the agent whose turn it is."""
-        return Seat(self._door, agent_scope(self.swarm, context.address))
+        origin = origin_of(context.address, context.message)
+        return Seat(self._door, agent_scope(self.swarm, context.address), origin)
 
 
 class ClosedDoor:
@@ -75,6 +76,11 @@ def agent_scope(swarm: Scope, address: str) -> Scope:
     return Scope(swarm.tenant, swarm.swarm, role_of(address), address)
 
 
+def origin_of(address: str, message: Message) -> str:
+    """What stands for a turn: its agent and its message, which others may have been sent too."""
+    return f"{address} {message.message_id}"
+
+
 def closed_seats(experiment: Experiment) -> dict[str, Callable[[Context], Any]]:
     """Seats for a plan that does not run; none if the experiment has no memory."""
     if experiment.memory is None:
@@ -85,8 +91,8 @@ def closed_seats(experiment: Experiment) -> dict[str, Callable[[Context], Any]]:
 
 
 def default_embedder() -> Embedder:
-    """The built-in embedder, with a cache."""
-    return CachedEmbedder(HashingEmbedder())
+    """The built-in embedder. It needs no cache: hashing a text costs as much as looking it up."""
+    return HashingEmbedder()
 
 
 def made_embedder(path: str) -> Embedder:
@@ -125,8 +131,15 @@ async def with_memory(
     swarm = swarm_scope(section, experiment.name)
     opened = _on_ray if experiment.on == "ray" else _here
     async with opened(section, folder, address) as door:
-        yield replace(plan, seats={**plan.seats, "memory": MemorySeats(door, swarm)})
+        seats = MemorySeats(door, swarm)
+        # Calls that the past of a fork had begun are made by its old plan.
+        before = None if plan.before is None else _seated(plan.before, seats)
+        yield replace(_seated(plan, seats), before=before)
     await asyncio.to_thread(write_knowledge, trial, section, swarm)
+
+
+def _seated(plan: Plan, seats: MemorySeats) -> Plan:
+    return replace(plan, seats={**plan.seats, "memory": seats})
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """Language models behind one door: scripted, recorded, OpenAI-compatible, Ollama; their limits and their routing.
 
-Endpoints are imported from their modules (`inference.openai_endpoint`, `inference.ollama`): they need the extra
-`endpoints`.
+Endpoints are imported from their modules (`inference.openai_endpoint`, `inference.ollama`), which need the extra
+`endpoints`, and `inference.pydantic_ai_model`, which needs the extra `pydantic-ai`.
 """
 
 from inference.budget import Budget

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 """float32, shape (texts, dimension), rows of length 1."""
 
+CHARACTERS_PER_TOKEN = 64
 _READ_BYTES = 1 << 20
 
 
@@ -75,6 +76,29 @@ def with_unit_rows(vectors: Vectors) -> Vectors:
         )
     vectors /= lengths[:, None]
     return vectors
+
+
+def check_vectors(vectors: Vectors, texts: int, identity: EmbedderIdentity) -> None:
+    """Raises `EmbedderError` unless an embedder gave what its identity says: a finite row for each text."""
+    expected = (texts, identity.dimension)
+    if np.shape(vectors) != expected:
+        raise EmbedderError(
+            f"{identity} gave vectors of shape {np.shape(vectors)}, not {expected}: it is at fault"
+        )
+    if not np.isfinite(vectors).all():
+        raise EmbedderError(
+            f"{identity} gave numbers that are not finite: the model or its precision is at fault"
+        )
+
+
+def for_tokenizer(texts: Sequence[str], tokens_max: int) -> list[str]:
+    """The texts as a model's tokenizer can take them.
+
+    Half a surrogate pair becomes a question mark. A text is cut at `CHARACTERS_PER_TOKEN` for each token that the model
+    takes, far beyond what it reads: to split a megabyte into words takes seconds, in which others wait.
+    """
+    characters = CHARACTERS_PER_TOKEN * tokens_max
+    return [text[:characters].encode(errors="replace").decode() for text in texts]
 
 
 def hash_of_files(folder: Path, *, suffixes: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ from threading import Lock
 
 import numpy as np
 
-from inference.embedder import Embedder, EmbedderError, EmbedderIdentity, Vectors
+from inference.embedder import Embedder, EmbedderError, EmbedderIdentity, Vectors, check_vectors
 
 ENTRIES_MAX = 10_000_000
 
@@ -59,6 +59,7 @@ class CachedEmbedder:
             self.hits += len(texts) - len(wanted)
         if wanted:
             made = self._embedder.embed([texts[places[0]] for places in wanted.values()])
+            check_vectors(made, len(wanted), self.identity)
             with self._lock:
                 for (key, places), vector in zip(wanted.items(), made, strict=True):
                     vectors[places] = vector

@@ -10,13 +10,14 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from inference.errors import DeadlinePassed, EngineDead, InvalidAnswer, LLMError
+from inference.errors import DeadlinePassed, EngineDead, InvalidAnswer, LLMError, QueueFull
 from inference.extra import optional
 from inference.secret import Secret
 
 EXTRA = "endpoints"
 ANSWER_BYTES = 64 << 20
 CONNECT_S = 10.0
+CONNECTIONS = 1_000
 HEADERS = frozenset(
     {"host", "accept", "accept-encoding", "connection", "user-agent", "content-type", "content-length"}
     | {"transfer-encoding"}
@@ -62,7 +63,7 @@ def open_client(idle_s: float, key: Secret | None, purpose: str, base_url: str =
 
     return httpx2.AsyncClient(
         timeout=httpx2.Timeout(idle_s, connect=min(CONNECT_S, idle_s)),
-        limits=httpx2.Limits(max_connections=1_000, max_keepalive_connections=100),
+        limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=100),
         headers={"Accept-Encoding": "identity"},
         event_hooks={"request": [dress], "response": [bound]},
         follow_redirects=False,
@@ -77,9 +78,12 @@ def transport_error(error: BaseException, where: str) -> LLMError | None:
         return error
     if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
         return EngineDead(f"{where} cannot be called: {error}", definite=True)
-    if isinstance(
-        error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError
-    ):
+    if isinstance(error, httpx2.PoolTimeout):
+        return QueueFull(
+            f"{where}: {CONNECTIONS:,} calls of this object are under way, and none has ended for long. "
+            f"Put a LimitedLLM before it, which bounds them."
+        )
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError):
         return EngineDead(f"{where} cannot be reached: {error or type(error).__name__}", definite=True)
     if isinstance(error, httpx2.TimeoutException):
         return DeadlinePassed(f"{where} has been silent for too long")

@@ -1,7 +1,7 @@
 """`BaseLLM`: any language model. Extend it: `complete` is enough, `stream` and `count_tokens` have a plain default.
 
 Rules that every model keeps, and `tests/inference/conformance.py` checks on each:
-* `complete` returns a whole completion or raises an `LLMError`; nothing else leaves it but cancellation.
+* `complete` returns a whole completion or raises an `LLMError`; nothing else leaves it but cancellation, and bugs.
 * `stream` yields pieces of text and last, exactly once, the completion; the pieces of a choice, joined, are its text.
   A stream that breaks raises; it never ends early as if it were whole.
 * A caller that goes away (cancellation, a closed stream) frees what the call held.
@@ -10,7 +10,7 @@ Rules that every model keeps, and `tests/inference/conformance.py` checks on eac
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -49,6 +49,10 @@ class BaseLLM(ABC):
     async def count_tokens(self, request: Request) -> TokenCount:
         """The length of the prompt; by default estimated by the simple tokenizer."""
         return TokenCount(prompt_tokens(request), exact=False)
+
+    def describe(self) -> dict[str, Any]:
+        """What a manifest should say of the model: plain values, no key. By default its identity."""
+        return {"identity": self.identity}
 
     async def aclose(self) -> None:  # noqa: B027  # most models hold nothing, and need not say so
         """Gives back what the model holds: connections, files. It may be called twice."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from inference.embedder import Embedder, EmbedderBusy, EmbedderError, Vectors
+from inference.embedder import Embedder, EmbedderBusy, EmbedderError, Vectors, check_vectors
 
 WAIT_S_MAX = 0.005
 
@@ -139,10 +139,7 @@ class MicroBatcher:
         self.counts.texts += len(texts)
         try:
             made = await asyncio.get_running_loop().run_in_executor(self._thread, self.embedder.embed, texts)
-            if len(made) != len(texts):
-                raise EmbedderError(
-                    f"{self.embedder.identity} gave {len(made)} vectors for {len(texts)} texts: it is at fault"
-                )
+            check_vectors(made, len(texts), self.embedder.identity)
         except Exception as error:  # whatever the model raises belongs to its callers
             for asked, _ in batch:
                 if not asked.answer.done():

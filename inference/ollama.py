@@ -136,7 +136,7 @@ class OllamaLLM(BaseLLM):
 
     async def _listed(self, path: str) -> tuple[OllamaModel, ...]:
         async with self._answer("GET", path, None) as response:
-            body = await response.aread()
+            body = self._scrubbed(await response.aread())
         return self._decoded(body, _Models).models or ()
 
     async def _lines(self, path: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
@@ -158,7 +158,7 @@ class OllamaLLM(BaseLLM):
             async with self._http.stream(method, path, json=body) as response:
                 if response.status_code != 200:
                     wait_s = retry_after_s(response.headers.get("retry-after"), time.time())
-                    text = await response.aread()
+                    text = self._scrubbed(await response.aread())
                     raise status_error(response.status_code, text, wait_s, self._where)
                 yield response
         except Exception as error:
@@ -167,9 +167,13 @@ class OllamaLLM(BaseLLM):
                 raise
             raise meant from None
 
-    def _checked(self, line: bytes) -> bytes:
+    def _scrubbed(self, data: bytes) -> bytes:
+        """What the server says, without the key, before anything of it is cut off."""
         key = self._settings.key
-        line = line if key is None else line.replace(key.reveal().encode(), STRUCK.encode())
+        return data if key is None else data.replace(key.reveal().encode(), STRUCK.encode())
+
+    def _checked(self, line: bytes) -> bytes:
+        line = self._scrubbed(line)
         if b'"error"' in line:
             told = self._decoded(line, dict[str, Any]).get("error")
             if told:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from inference.completion import Choice, Completion, FinishReason, TokenLogprob, Usage
+from inference.cut_note import cut_notes
 from inference.errors import BadRequest, EngineDead, InvalidAnswer
 from inference.message import ChatMessage, ToolCall
 from inference.openai_body import tools_of
@@ -50,7 +51,7 @@ def body_of(
         options["num_ctx"] = context_tokens
     body: dict[str, Any] = {
         "model": name,
-        "messages": [_message(message, request) for message in request.messages],
+        "messages": _messages(request.messages),
         "options": options,
         "stream": True,
     }
@@ -65,16 +66,24 @@ def body_of(
     return body
 
 
-def _message(message: ChatMessage, request: Request) -> dict[str, Any]:
+def _messages(messages: tuple[ChatMessage, ...]) -> list[dict[str, Any]]:
+    """A result names its tool and not its call: the last call before it that has its id."""
+    tools: dict[str, str] = {}
+    said = []
+    for message in messages:
+        said.append(_message(message, tools))
+        tools |= {call.id: call.name for call in message.tool_calls}
+    return said
+
+
+def _message(message: ChatMessage, tools: dict[str, str]) -> dict[str, Any]:
     said: dict[str, Any] = {"role": message.role, "content": message.text}
     if message.images:
         if not all(url.startswith("data:") for url in message.images):
             raise BadRequest("Ollama fetches no images: give them as data:image/TYPE;base64,...")
         said["images"] = [url.partition(",")[2] for url in message.images]
     if message.tool_call_id:
-        said["tool_name"] = next(
-            call.name for m in request.messages for call in m.tool_calls if call.id == message.tool_call_id
-        )
+        said["tool_name"] = tools[message.tool_call_id]
     if message.tool_calls:
         said["tool_calls"] = [{"function": _called(call)} for call in message.tool_calls]
     return said
@@ -143,8 +152,9 @@ class ChatAnswer:
         said = told.message or _Said()
         for call in said.tool_calls or ():
             arguments = msgspec.json.encode(call.function.arguments).decode()
-            # Ollama names no calls: their order does.
-            self._calls.append(ToolCall(f"call_{len(self._calls)}", call.function.name, arguments))
+            # Ollama names no calls: their places in the conversation do.
+            place = f"call_{len(self._request.messages)}_{len(self._calls)}"
+            self._calls.append(ToolCall(place, call.function.name, arguments))
         for token in told.logprobs or ():
             top = tuple((other.token, other.logprob) for other in token.top_logprobs or ())
             self._logprobs.append(TokenLogprob(token.token, token.logprob, top))
@@ -171,7 +181,9 @@ class ChatAnswer:
             reason,
             logprobs=tuple(self._logprobs) if wanted else None,
         )
-        return Completion((choice,), self._usage(last, choice), last.model, notes=self._notes(last))
+        usage = self._usage(last, choice)
+        notes = (*self._notes(last), *cut_notes((choice,), usage, self._request))
+        return Completion((choice,), usage, last.model, notes=notes)
 
     def _usage(self, last: _Line, choice: Choice) -> Usage:
         if last.prompt_eval_count is None or last.eval_count is None:

@@ -6,7 +6,8 @@ sentence models do (Reimers and Gurevych, "Sentence-BERT", EMNLP 2019). A model 
 of two dimensions) is taken at its word.
 
 Rules:
-* Texts are cut at `tokens_max`. A batch is padded to its longest text, so callers sort by length (`micro_batch.py`).
+* Texts are cut at `tokens_max`, very long ones before (`for_tokenizer`).
+* A batch is padded to its longest text, so callers sort by length (`micro_batch.py`).
 * The identity hashes the model, its tokenizer and `tokens_max`.
 """
 
@@ -23,10 +24,12 @@ from inference.embedder import (
     EmbedderIdentity,
     EmbedderMissing,
     Vectors,
+    for_tokenizer,
     hash_of_files,
     with_unit_rows,
 )
 
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _FILES = (".onnx", ".json", ".onnx_data")
 
 
@@ -34,8 +37,15 @@ class OnnxEmbedder:
     """An `Embedder` over ONNX Runtime."""
 
     def __init__(
-        self, folder: Path, *, threads: int = 1, tokens_max: int = 256, batch_texts: int = 64
+        self,
+        folder: Path,
+        *,
+        name: str = "",
+        threads: int = 1,
+        tokens_max: int = 256,
+        batch_texts: int = 64,
     ) -> None:
+        """`name` is the identity's; without it the folder's."""
         if not 1 <= tokens_max <= 8_192:
             raise EmbedderError(f"tokens_max is {tokens_max}: give 1 to 8,192")
         try:
@@ -64,8 +74,17 @@ class OnnxEmbedder:
         self._tokenizer.enable_padding()
         self._inputs = {entry.name for entry in self._session.get_inputs()}
         self._batch_texts = batch_texts
+        self._tokens_max = tokens_max
         digest = hashlib.sha256(f"{hash_of_files(folder, suffixes=_FILES)}|{tokens_max}".encode()).hexdigest()
-        self._identity = EmbedderIdentity(folder.name, "onnx", digest, self._embed_batch(["a"]).shape[1])
+        try:
+            dimension = self._embed_batch(["a"]).shape[1]
+        except EmbedderError:
+            raise
+        except Exception as error:  # as above
+            raise EmbedderError(
+                f"{files[0]} cannot be run with {', '.join(_INPUTS)}: {error}. Export a model for features."
+            ) from error
+        self._identity = EmbedderIdentity(name or folder.name, "onnx", digest, dimension)
 
     @property
     def identity(self) -> EmbedderIdentity:
@@ -81,13 +100,10 @@ class OnnxEmbedder:
         return vectors
 
     def _embed_batch(self, texts: Sequence[str]) -> Vectors:
-        encoded = self._tokenizer.encode_batch(list(texts))
+        encoded = self._tokenizer.encode_batch(for_tokenizer(texts, self._tokens_max))
         mask = np.array([each.attention_mask for each in encoded], dtype=np.int64)
-        feed = {
-            "input_ids": np.array([each.ids for each in encoded], dtype=np.int64),
-            "attention_mask": mask,
-            "token_type_ids": np.zeros_like(mask),
-        }
+        ids = np.array([each.ids for each in encoded], dtype=np.int64)
+        feed = dict(zip(_INPUTS, (ids, mask, np.zeros_like(mask)), strict=True))
         output = self._session.run(None, {name: feed[name] for name in feed if name in self._inputs})[0]
         if output.ndim == 3:
             weight = mask[:, :, None].astype(np.float32)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from inference.completion import Choice, Completion, Delta, FinishReason, TokenLogprob, Usage
+from inference.cut_note import cut_notes
 from inference.endpoint_error import status_error
 from inference.errors import EngineDead, InvalidAnswer, Refused
 from inference.message import ToolCall
@@ -156,7 +157,9 @@ class Assembly:
         """The whole answer. Raises `EngineDead` if it broke off, `Refused` if the model or a filter declined."""
         notes: list[str] = []
         choices = tuple(self._choice(sample, notes) for sample in self._samples)
-        return Completion(choices, self._counted(choices), self._model, notes=tuple(dict.fromkeys(notes)))
+        usage = self._counted(choices)
+        notes += cut_notes(choices, usage, self._request)
+        return Completion(choices, usage, self._model, notes=tuple(dict.fromkeys(notes)))
 
     def _choice(self, sample: _Sample, notes: list[str]) -> Choice:
         refusal = "".join(sample.refusal)
@@ -169,7 +172,7 @@ class Assembly:
         if sample.reason not in _REASONS:
             notes.append(f"the finish reason {sample.reason[:40]!r} was taken for stop")
         calls = tuple(
-            ToolCall(call_id or f"call_{index}", name, arguments or "{}")
+            ToolCall(call_id or f"call_{len(self._request.messages)}_{index}", name, arguments or "{}")
             for index, (call_id, name, arguments) in sorted(sample.calls.items())
         )
         if not all(call.name for call in calls):
@@ -201,6 +204,6 @@ class Assembly:
 
 
 def _logprob(token: _Token) -> TokenLogprob:
-    return TokenLogprob(
-        token.token, token.logprob, tuple((top.token, top.logprob) for top in token.top_logprobs or ())
-    )
+    # vLLM tells the token that was drawn first, however unlikely.
+    top = sorted(token.top_logprobs or (), key=lambda other: -other.logprob)
+    return TokenLogprob(token.token, token.logprob, tuple((other.token, other.logprob) for other in top))

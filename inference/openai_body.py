@@ -4,10 +4,14 @@ Temperature and top_p are always sent, since a server may have defaults of its o
 `generation_config.json` for the request's, unless it is started with `--generation-config vllm`). Of the others one at
 its default is not sent, so that an endpoint which does not know it need not refuse it. What OpenAI's own API has no
 place for (top_k, min_p, repetition_penalty, regular expressions, choices, grammars, token ids) goes in vLLM's fields;
-an endpoint without them answers 400, which is told.
+an endpoint without them answers 400, which is told, or ignores them.
+
+OpenAI's own models since o1 take `max_completion_tokens` for `max_tokens`, and refuse temperature and top_p: there the
+first is sent by its new name, and the others only where they are not neutral.
 """
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from inference.message import ChatMessage, TextPart
 from inference.request import Request, ResponseSchema
@@ -17,16 +21,20 @@ _ADDED = ("top_k", "min_p", "repetition_penalty")
 _NEUTRAL = {"n": 1, "repetition_penalty": 1.0, "seed": None}
 
 
-def body_of(request: Request, model: str, *, stream: bool) -> dict[str, Any]:
+def is_openais_own(base_url: str) -> bool:
+    """Whether an address is OpenAI's, or Azure's for OpenAI's models."""
+    host = urlsplit(base_url).hostname or ""
+    return host == "api.openai.com" or host.endswith(".openai.azure.com")
+
+
+def body_of(request: Request, model: str, *, stream: bool, openais_own: bool = False) -> dict[str, Any]:
     """The fields of the body, with those that only vLLM knows under `extra_body`."""
     sampling = request.sampling
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [_message(message) for message in request.messages],
-        "max_tokens": sampling.max_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-    }
+    body: dict[str, Any] = {"model": model, "messages": [_message(message) for message in request.messages]}
+    body["max_completion_tokens" if openais_own else "max_tokens"] = sampling.max_tokens
+    for name in ("temperature", "top_p"):
+        if not openais_own or getattr(sampling, name) != 1:
+            body[name] = getattr(sampling, name)
     body |= {
         name: getattr(sampling, name) for name in _OWN if getattr(sampling, name) != _NEUTRAL.get(name, 0)
     }

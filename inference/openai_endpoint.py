@@ -10,9 +10,10 @@ Rules:
 * One object serves one event loop. A caller that goes away closes its connection, which makes a server stop computing.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from inference.completion import Completion, Delta
@@ -23,7 +24,7 @@ from inference.extra import optional
 from inference.http_client import EXTRA, open_client, transport_error
 from inference.llm import BaseLLM
 from inference.openai_answer import Assembly
-from inference.openai_body import body_of
+from inference.openai_body import body_of, is_openais_own
 from inference.request import Request
 from inference.retry import retry_after_s
 from inference.secret import STRUCK
@@ -31,6 +32,7 @@ from inference.sse import EventDecoder
 
 _PURPOSE = "a model behind an OpenAI-compatible endpoint"
 _DONE = b"[DONE]"
+_DRAIN_S = 0.5
 _KEY_IS_IN_THE_CLIENT = "none"
 
 
@@ -43,6 +45,7 @@ class OpenAICompatLLM(BaseLLM):
         self._openai = optional("openai", EXTRA, _PURPOSE)
         self._settings = settings or EndpointSettings()
         self._name = name
+        self._openais_own = is_openais_own(base_url)
         self._where = f"{base_url} ({name})"
         self._identity = f"openai:{base_url}#{name}" + (f"@{revision}" if revision else "")
         self._http = open_client(self._settings.idle_s, self._settings.key, _PURPOSE)
@@ -82,10 +85,13 @@ class OpenAICompatLLM(BaseLLM):
         assembly = Assembly(request, self._where, streamed=True)
         decoder = EventDecoder()
         async with self._answer(request, stream=True) as response:
-            async for piece in response.iter_bytes():
+            stream = response.iter_bytes()
+            async for piece in stream:
                 for data in decoder.feed(piece):
                     if data.strip() == _DONE:
-                        yield Delta(completion=assembly.completion())
+                        completion = assembly.completion()
+                        await _drained(stream)
+                        yield Delta(completion=completion)
                         return
                     for delta in assembly.take(self._scrubbed(data)):
                         yield delta
@@ -94,13 +100,15 @@ class OpenAICompatLLM(BaseLLM):
     @asynccontextmanager
     async def _answer(self, request: Request, *, stream: bool) -> AsyncIterator[Any]:
         """The endpoint's response, open. Whatever goes wrong while it is open is an `LLMError`."""
+        body = body_of(request, self._name, stream=stream, openais_own=self._openais_own)
         create = self._client.chat.completions.with_streaming_response.create
         try:
-            async with create(**body_of(request, self._name, stream=stream)) as response:
+            async with create(**body) as response:
                 yield response
         except self._openai.APIStatusError as error:
             wait_s = retry_after_s(error.response.headers.get("retry-after"), time.time())
-            raise status_error(error.status_code, error.response.content, wait_s, self._where) from None
+            said = self._scrubbed(error.response.content)
+            raise status_error(error.status_code, said, wait_s, self._where) from None
         except self._openai.APIConnectionError as error:
             cause = error.__cause__ or error
             raise transport_error(cause, self._where) or EngineDead(
@@ -116,3 +124,14 @@ class OpenAICompatLLM(BaseLLM):
         """What the endpoint says, without the key: some echo what they were sent."""
         key = self._settings.key
         return data if key is None else data.replace(key.reveal().encode(), STRUCK.encode())
+
+
+async def _drained(stream: AsyncIterator[bytes]) -> None:
+    """Reads the end of an answer after its last word, so that its connection can be used again.
+
+    Whatever goes wrong here does the answer no harm, which is whole.
+    """
+    with suppress(Exception):
+        async with asyncio.timeout(_DRAIN_S):
+            async for _piece in stream:
+                pass

@@ -4,6 +4,7 @@
     openai:http://host:8000/v1#name a model behind an OpenAI-compatible endpoint
     openai:gpt-5-mini               one of OpenAI's own; its key is in OPENAI_API_KEY
     ollama:qwen3:0.6b               a model of the Ollama server here; elsewhere ollama:http://host:11434#qwen3:0.6b
+    pydantic-ai:anthropic:NAME      a model of a provider that pydantic-ai knows
     scripted:voters.yaml            rules from a file
     replay:RUN                      a recording: a file, or a run's folder; with several models in it replay:RUN#MODEL
 
@@ -13,6 +14,7 @@ Everything wrong with a line is told with what to write instead. A key is never 
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -24,11 +26,13 @@ from inference.errors import ConfigurationError
 from inference.llm import BaseLLM
 from inference.ollama import DEFAULT_URL, OllamaLLM
 from inference.openai_endpoint import OpenAICompatLLM
+from inference.pydantic_ai_model import PydanticAILLM
 from inference.recorded import RecordedLLM
 from inference.script_file import load_script
 from inference.secret import Secret
+from inference.vllm_settings import VLLMSettings
 
-Provider = Literal["vllm", "openai", "ollama", "scripted", "replay"]
+Provider = Literal["vllm", "openai", "ollama", "pydantic-ai", "scripted", "replay"]
 OPENAI_URL = "https://api.openai.com/v1"
 RECORDING = "completions.jsonl"
 """What a run's recording is called in its folder."""
@@ -36,6 +40,7 @@ _FORMS: dict[Provider, str] = {
     "vllm": "vllm:Qwen/Qwen3-8B",
     "openai": "openai:http://host:8000/v1#name",
     "ollama": "ollama:name",
+    "pydantic-ai": "pydantic-ai:anthropic:name",
     "scripted": "scripted:rules.yaml",
     "replay": "replay:RUN",
 }
@@ -68,20 +73,27 @@ def parse_model(line: str) -> ModelSpec:
     return _READERS[provider](rest)
 
 
-def open_model(line: str | ModelSpec, settings: EndpointSettings | None = None) -> BaseLLM:
-    """The model that a line names. `settings` are for endpoints. Raises `ConfigurationError` with the mend."""
+def open_model(
+    line: str | ModelSpec, settings: EndpointSettings | None = None, *, vllm: VLLMSettings | None = None
+) -> BaseLLM:
+    """The model that a line names. `settings` are for endpoints, `vllm` for a model in an actor.
+
+    A `vllm:` line starts the actor, on Ray, and waits until it serves: in an event loop use `asyncio.to_thread`.
+    Raises `ConfigurationError` with the mend.
+    """
     spec = parse_model(line) if isinstance(line, str) else line
     settings = settings or EndpointSettings()
     match spec.provider:
         case "vllm":
-            raise ConfigurationError(
-                f"model is {spec}, and the vLLM actor is not part of this installation. Serve the model with vLLM's "
-                f"own server (vllm serve {spec.name}) and write openai:http://localhost:8000/v1#{spec.name}"
-            )
+            # Imported here, so that no other line loads Ray.
+            start: Callable[..., BaseLLM] = import_module("inference.ray_vllm").start_vllm
+            return start(spec.name, vllm)
         case "openai":
             return OpenAICompatLLM(spec.place, spec.name, settings=_with_own_key(spec, settings))
         case "ollama":
             return OllamaLLM(spec.name, url=spec.place or DEFAULT_URL, settings=settings)
+        case "pydantic-ai":
+            return PydanticAILLM(spec.name, settings=settings)
         case "scripted":
             return load_script(Path(spec.place))
         case "replay":
@@ -125,6 +137,15 @@ def _ollama(rest: str) -> ModelSpec:
     return ModelSpec("ollama", name, url)
 
 
+def _pydantic_ai(rest: str) -> ModelSpec:
+    provider, colon, name = rest.partition(":")
+    if not (provider and colon and name):
+        raise ConfigurationError(
+            f"model is pydantic-ai:{_shown(rest)}: give PROVIDER:NAME after it, as in {_FORMS['pydantic-ai']}"
+        )
+    return ModelSpec("pydantic-ai", rest)
+
+
 def _scripted(rest: str) -> ModelSpec:
     return ModelSpec("scripted", "", rest)
 
@@ -139,6 +160,7 @@ _READERS: dict[str, Callable[[str], ModelSpec]] = {
     "vllm": _vllm,
     "openai": _openai,
     "ollama": _ollama,
+    "pydantic-ai": _pydantic_ai,
     "scripted": _scripted,
     "replay": _replay,
 }

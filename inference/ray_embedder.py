@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from inference.embedder import Embedder, EmbedderIdentity, Vectors
+from inference.embedder import Embedder, EmbedderError, EmbedderIdentity, Vectors
 from inference.embedding_cache import CachedEmbedder
 from inference.micro_batch import BatchSettings, MicroBatcher
 
@@ -39,8 +39,14 @@ class EmbedderActor:
         """What its vectors may be compared with."""
         return self._batcher.embedder.identity
 
-    async def embed(self, texts: Sequence[str]) -> Vectors:
-        """float32 (len(texts), dimension), rows of length 1."""
+    async def embed(self, texts: Sequence[str], expected_hash: str = "") -> Vectors:
+        """float32 (len(texts), dimension), rows of length 1. Refuses who expects the vectors of another embedder."""
+        identity = self._batcher.embedder.identity
+        if expected_hash not in ("", identity.hash):
+            raise EmbedderError(
+                f"the embedder's actor was restarted, and is {identity} now: its model's files were changed. "
+                f"Put them back, or start anew and embed again what was embedded."
+            )
         return await self._batcher.embed(texts)
 
     async def counts(self) -> dict[str, int]:
@@ -85,12 +91,13 @@ class RayEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """float32 (len(texts), dimension). Waits; in an event loop use `embed_async`."""
-        vectors: Vectors = ray.get(self.actor.embed.remote(list(texts)))
+        vectors: Vectors = ray.get(self.actor.embed.remote(list(texts), self._identity.hash))
         return vectors
 
     async def embed_async(self, texts: Sequence[str]) -> Vectors:
         """The same, without holding up the event loop."""
-        vectors: Vectors = await asyncio.wrap_future(self.actor.embed.remote(list(texts)).future())
+        answer = self.actor.embed.remote(list(texts), self._identity.hash)
+        vectors: Vectors = await asyncio.wrap_future(answer.future())
         return vectors
 
     def counts(self) -> dict[str, int]:

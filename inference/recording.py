@@ -2,7 +2,8 @@
 
 Rules:
 * A file of JSON Lines: a header, then a line for each completion with sorted keys. It can be shared, diffed, joined
-  with another (drop the second header), and cut by hand. `key` is `request_hash(request, model)`.
+  with another (drop the second header), and cut by hand. `write_sorted` makes a copy in which the order and the times
+  of a run leave no trace. `key` is `request_hash(request, model)`.
 * A line is whole or absent: it is one write to the end of the file, under a lock that other writers in this and in
   other processes take too. A torn last line (the machine stopped) is cut when the file is next written to, and told.
 * The same request may have been answered several times: `occurrence` counts them. Of two lines with one key and one
@@ -19,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from inference.completion import Completion
+from inference.completion import Completion, Timing
 from inference.difference import alike, differences, told
 from inference.errors import ERRORS, LLMError, RecordingBroken
 from inference.request import canonical_json, request_hash
@@ -134,8 +136,8 @@ class Recording:
         """How the recorded request that is most like this one differs from it, in a sentence."""
         nearest: tuple[str, list[tuple[str, Any, Any]]] | None = None
         least = (0, 0)
-        for offset, length in self._places():
-            entry = self._decoded(os.pread(self._file, length, offset), f"{self.path}, byte {offset}")
+        for place in self._places():
+            entry = self._entry(place)
             found = differences(entry.request, request)
             rank = (len(found), -alike(found))
             if nearest is None or rank < least:
@@ -145,6 +147,24 @@ class Recording:
         if not nearest[1]:
             return f"The same request is recorded of the model {nearest[0]}, and you ask {model}."
         return f"The nearest recorded request differs: {told(nearest[1], 'recorded', 'asked')}."
+
+    def write_sorted(self, target: Path) -> None:
+        """A copy to share and to compare: sorted by key and occurrence, without times.
+
+        Two copies differ, line by line, exactly where what was asked or what was answered differs. What was superseded
+        is left out. Raises `RecordingBroken` for a spoilt line or if the copy exists or cannot be written.
+        """
+        try:
+            with target.open("xb") as file:
+                file.write(_HEADER)
+                for _key, places in sorted(self._lines.items()):
+                    for place in places:
+                        entry = self._entry(place)
+                        if entry.completion is not None:
+                            entry.completion = replace(entry.completion, timing=Timing())
+                        file.write(self._encoded(entry))
+        except OSError as error:
+            raise RecordingBroken(f"cannot write {target}: {error.strerror}. Give another path.") from None
 
     def close(self) -> None:
         """Writes through to the disk and closes. It may be called twice."""
@@ -228,6 +248,10 @@ class Recording:
         """Of the first requests, one line each."""
         for _number, lines in zip(range(_COMPARED), self._lines.values(), strict=False):
             yield lines[0]
+
+    def _entry(self, place: tuple[int, int]) -> Entry:
+        offset, length = place
+        return self._decoded(os.pread(self._file, length, offset), f"{self.path}, byte {offset}")
 
     def _encoded(self, entry: Entry) -> bytes:
         try:

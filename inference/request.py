@@ -140,21 +140,30 @@ class Caller(msgspec.Struct, frozen=True):
     conversation: str = ""
     """Requests of one conversation go to the same replica, which has what was said in its cache."""
     priority: int = 0
-    """Greater goes first."""
+    """-100 to 100; greater goes first."""
+
+    def __post_init__(self) -> None:
+        for name in ("agent", "role", "run", "conversation"):
+            check_text(getattr(self, name), f"a caller's {name}")
+        check_int(self, "priority", -100, 100)
+
+
+_NEUTRAL = Sampling()
+_NOBODY = Caller()
 
 
 class Request(msgspec.Struct, frozen=True):
     """What a model is asked."""
 
     messages: tuple[ChatMessage, ...]
-    sampling: Sampling = Sampling()
+    sampling: Sampling = _NEUTRAL
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
     """`auto`, `none`, `required`, or the name of the one tool that must be called."""
     response_schema: ResponseSchema | None = None
     token_ids: bool = False
     """True asks for the ids of the answer's tokens."""
-    caller: Caller = Caller()
+    caller: Caller = _NOBODY
     timeout_s: float | None = None
     """From the call on, waiting and retries included; None for the model's own limit."""
 
@@ -179,10 +188,23 @@ class Request(msgspec.Struct, frozen=True):
         _check_results(self.messages)
 
     @classmethod
-    def of(cls, text: str, *, system: str = "", **options: Any) -> "Request":
-        """A question, and what the model is told to be. Options are the other fields, by name."""
+    def of(
+        cls,
+        text: str,
+        *,
+        system: str = "",
+        sampling: Sampling = _NEUTRAL,
+        tools: tuple[Tool, ...] = (),
+        tool_choice: str = "auto",
+        response_schema: ResponseSchema | None = None,
+        token_ids: bool = False,
+        caller: Caller = _NOBODY,
+        timeout_s: float | None = None,
+    ) -> "Request":
+        """A question, and what the model is told to be; the rest as in the class."""
         first = (ChatMessage.system(system),) if system else ()
-        return cls((*first, ChatMessage.user(text)), **options)
+        messages = (*first, ChatMessage.user(text))
+        return cls(messages, sampling, tools, tool_choice, response_schema, token_ids, caller, timeout_s)
 
     @property
     def deterministic(self) -> bool:

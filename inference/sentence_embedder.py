@@ -4,7 +4,8 @@ Rules:
 * A folder on disk is used as it is and nothing is fetched. A name is looked for in the local cache of models only,
   unless `may_download` is set: no experiment changes because a network was there.
 * The identity hashes the model's files: weights, tokenizer and settings.
-* Texts longer than the model takes are cut by its tokenizer, as the library does.
+* Texts longer than the model takes are cut by its tokenizer, as the library does; very long ones before
+  (`for_tokenizer`).
 """
 
 import hashlib
@@ -20,10 +21,12 @@ from inference.embedder import (
     EmbedderIdentity,
     EmbedderMissing,
     Vectors,
+    for_tokenizer,
     hash_of_files,
     with_unit_rows,
 )
 
+TOKENS_MAX = 8_192
 _FILES = (".json", ".txt", ".safetensors", ".bin", ".model")
 
 
@@ -34,11 +37,13 @@ class SentenceTransformerEmbedder:
         self,
         model: str | Path,
         *,
+        name: str = "",
         device: str = "cpu",
         revision: str | None = None,
         batch_texts: int = 64,
         may_download: bool = False,
     ) -> None:
+        """`name` is the identity's; without it the folder's, or the model's own."""
         try:
             library = importlib.import_module("sentence_transformers")
         except ImportError as error:
@@ -50,14 +55,17 @@ class SentenceTransformerEmbedder:
             self._model: Any = library.SentenceTransformer(
                 str(model), device=device, revision=revision, local_files_only=not may_download
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except (
+            Exception
+        ) as error:  # the errors of torch, of the hub and of file formats have no common parent
             raise EmbedderError(
                 f"the model {model} cannot be loaded on {device}: {error}. Give a folder that holds a "
                 f"sentence-transformers model, or a name that is in the local cache (may_download=True fetches it)."
             ) from error
         self._batch_texts = batch_texts
+        self._tokens_max = min(self._model.max_seq_length or TOKENS_MAX, TOKENS_MAX)
         self._identity = EmbedderIdentity(
-            Path(model).name if Path(model).is_dir() else str(model),
+            name or (Path(model).name if Path(model).is_dir() else str(model)),
             revision or "local",
             self._hash(Path(model)),
             self._dimension(),
@@ -73,7 +81,10 @@ class SentenceTransformerEmbedder:
         if not texts:
             return np.empty((0, self._identity.dimension), dtype=np.float32)
         vectors = self._model.encode(
-            list(texts), batch_size=self._batch_texts, convert_to_numpy=True, show_progress_bar=False
+            for_tokenizer(texts, self._tokens_max),
+            batch_size=self._batch_texts,
+            convert_to_numpy=True,
+            show_progress_bar=False,
         )
         return with_unit_rows(np.ascontiguousarray(vectors, dtype=np.float32))
 

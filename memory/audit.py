@@ -11,6 +11,7 @@ Rules:
 import json
 import sqlite3
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from inference.embedder import Embedder
@@ -74,7 +75,7 @@ class Audit:
         rows = 0
         corrupt: list[int] = []
         believed: dict[int, set[int]] = {}
-        for row in shard.store.whole_rows(shard.store.writing):
+        for row in chain.from_iterable(shard.store.whole_rows(shard.store.writing)):
             rows += 1
             try:
                 check_row(row, shard.identity.dimension, str(shard.store.path))

@@ -25,7 +25,7 @@ class Batcher(Generic[Q]):
         self,
         call: Callable[[Sequence[Q]], Awaitable[Sequence[Any]]],
         *,
-        most: int = 256,
+        most: int = 64,
         in_flight: int = 2,
         waiting: int = 100_000,
     ) -> None:

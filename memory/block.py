@@ -27,7 +27,8 @@ faiss: Any = typed_faiss  # its own annotations do not know the Python forms of 
 CHUNK: Final = 10_000
 """Members that are copied at a time."""
 _BLAS_ROWS: Final = 1000
-_GROWTH: Final = 1.25
+_GROWTH: Final = 2
+"""Room that is not used yet takes addresses and no memory."""
 _FIRST: Final = 8
 _DEAD_AT_LEAST: Final = 64
 
@@ -133,11 +134,10 @@ class BlockView(NamedTuple):
 class Block:
     """Vectors of one scope."""
 
-    def __init__(self, dimension: int) -> None:
-        self.positions: dict[int, int] = {}
-        """Where each member is."""
+    def __init__(self, dimension: int, members: Batch | None = None) -> None:
+        """`members`, each once: taken over as they are, and not copied."""
         self._dimension = dimension
-        self._publish(_room(dimension, 0), np.zeros(0, np.bool_), 0)
+        self._take_over(_room(dimension, 0) if members is None else members)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -206,7 +206,7 @@ class Block:
         self._view = (columns, alive, count)
 
     def _grown(self, needed: int) -> tuple[Batch, Mask]:
-        capacity = max(_FIRST, needed, int(len(self._alive) * _GROWTH))
+        capacity = max(_FIRST, needed, len(self._alive) * _GROWTH)
         columns, alive = _room(self._dimension, capacity), np.zeros(capacity, np.bool_)
         for new, old in zip(columns.columns(), self._columns.columns(), strict=True):
             new[: self._count] = old[: self._count]
@@ -214,9 +214,13 @@ class Block:
         return columns, alive
 
     def _compact(self) -> None:
-        members = self.members()
-        self.positions = {each: at for at, each in enumerate(members.ids.tolist())}
-        self._publish(members, np.ones(len(members.ids), np.bool_), len(members.ids))
+        self._take_over(self.members())
+
+    def _take_over(self, members: Batch) -> None:
+        count = len(members.ids)
+        self.positions: dict[int, int] = dict(zip(members.ids.tolist(), range(count), strict=True))
+        """Where each member is."""
+        self._publish(members, np.ones(count, np.bool_), count)
 
 
 def joined(batches: Sequence[Batch]) -> Batch:

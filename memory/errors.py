@@ -40,6 +40,10 @@ class Conflict(MemoryFault):
     """The item was already superseded, or an idempotency key came back with another request."""
 
 
+class NotBranchable(MemoryFault):
+    """The memory cannot be had as it was at a fork."""
+
+
 class EmbedderMismatch(MemoryFault):
     """The store holds vectors of another embedder."""
 

@@ -3,9 +3,9 @@
 Rules:
 * A rule is a pattern of one sentence. It finds little and is seldom wrong: no pronoun is resolved but "I" and "my",
   which are the speaker; questions, negations and what somebody might do state nothing.
-* A model is any function from a prompt to a text. What it answers is checked, not believed: a list of JSON objects, at
-  most `FACTS_MAX`, every word of the object in the text; what fails is counted and left out. The same input with the
-  same model's answers gives the same facts, so a recorded model replays.
+* A model is a `BaseLLM`, or any function from a prompt to a text. What it answers is checked, not believed: a list of
+  JSON objects, at most `FACTS_MAX`, every word of the object in the text; what fails is counted and left out. The same
+  input with the same model's answers gives the same facts, so a recorded model replays.
 * Texts are cut at `TEXT_MAX` characters before either looks.
 """
 
@@ -15,12 +15,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from inference.llm import BaseLLM
+from inference.message import ChatMessage
+from inference.request import Request, Sampling
 from memory.fact import FIELD_CHARACTERS
 from memory.text import words
 
 TEXT_MAX: Final = 20_000
 FACTS_MAX: Final = 100
 ANSWER_MAX: Final = 200_000
+ANSWER_TOKENS: Final = 2_048
 
 
 @dataclass(frozen=True)
@@ -115,9 +119,21 @@ def extract_facts(text: str, speaker: str = "") -> Extraction:
 
 
 def extract_with(model: Callable[[str], str], text: str, speaker: str = "") -> Extraction:
-    """What a model finds in a text, as far as it stands there."""
+    """What a function from prompt to answer finds in a text, as far as it stands there."""
     text = text[:TEXT_MAX]
-    entries = _entries(model(_prompt(text, speaker))[:ANSWER_MAX])
+    return _read_answer(model(_prompt(text, speaker)), text, speaker)
+
+
+async def extract_by_model(model: BaseLLM, text: str, speaker: str = "") -> Extraction:
+    """What a language model finds in a text, as far as it stands there. Raises `LLMError`."""
+    text = text[:TEXT_MAX]
+    prompt = ChatMessage.user(_prompt(text, speaker))
+    request = Request((prompt,), sampling=Sampling(temperature=0.0, max_tokens=ANSWER_TOKENS))
+    return _read_answer((await model.complete(request)).text, text, speaker)
+
+
+def _read_answer(answer: str, text: str, speaker: str) -> Extraction:
+    entries = _entries(answer[:ANSWER_MAX])
     at_hand = set(words(text)) | set(words(speaker))
     found: dict[tuple[str, str, str], Extracted] = {}
     refused = 0

@@ -115,15 +115,13 @@ class Index:
                 self.changes += len(effect.added) + len(effect.removed)
             self.sequence = sequence
 
-    def load(self, rows: Sequence[Row]) -> None:
-        """Adds rows while the memory is opened."""
+    def load(self, rows: Sequence[Row], removed: Iterable[tuple[int, int]] = ()) -> None:
+        """Takes out (scope's number, id), where they are members, and adds rows, while the memory is opened."""
         with self._change:
-            self._add(rows)
-
-    def drop(self, each: int, number: int) -> None:
-        """Takes a member out while the memory is opened."""
-        with self._change:
-            self._remove(number, each)
+            for number, each in removed:
+                self._remove(number, each)
+            if rows:
+                self._add(rows)
 
     def search(self, numbers: Sequence[int], query: Vectors, k: int, filter_: Filter | None = None) -> Found:
         """The k nearest to a query of shape (d,) among the members of these scopes that pass: min(k, there are)."""
@@ -158,13 +156,16 @@ class Index:
             for part in parts:
                 yield from part.chunks()
 
-    def tend(self) -> bool:
-        """Does what is due: full blocks into graphs, many graphs into one, dead graphs anew. True if there was any."""
+    def tend(self, patience: int = 1) -> bool:
+        """Does what is due: full blocks into graphs, many graphs into one, dead graphs anew. True if there was any.
+
+        `patience`: how many times its size a block may have before it is full.
+        """
         busy = False
         for scope in list(self._scopes.values()):
             # A block beside graphs is kept smaller: a search goes through both.
             most = self.settings.exact_items if not scope.graphs else self.settings.exact_items // _TAIL_SHARE
-            if len(scope.block) > most:
+            if len(scope.block) > patience * most:
                 self._build(scope)
                 busy = True
             elif len(scope.graphs) > _GRAPHS:
@@ -195,9 +196,7 @@ class Index:
     def restore(self, number: int, block: Batch, graphs: Sequence[Graph]) -> None:
         """Puts a captured scope in place while the memory is opened."""
         with self._change:
-            scope = ScopeIndex(Block(self.dimension), tuple(graphs))
-            scope.block.add(block)
-            self._scopes[number] = scope
+            self._scopes[number] = ScopeIndex(Block(self.dimension, block), tuple(graphs))
 
     def _add(self, rows: Sequence[Row]) -> None:
         by_scope: dict[int, list[Row]] = {}

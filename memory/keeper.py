@@ -2,6 +2,8 @@
 
 Rules:
 * It runs when nothing else wants the cores (on Linux, with a lower priority), and holds no lock that a search takes.
+* While writes go on, blocks may grow to `_PATIENCE` times what is searched exactly before graphs are built: in a burst
+  the cores are the writers'.
 * Writers are held up while more of a scope waits to be built than `unbuilt_items`: what waits is in memory, in full
   precision. It is a queue, and so it has a limit.
 * A snapshot that cannot be written is logged and left for later: the rows are the truth.
@@ -21,6 +23,7 @@ from memory.settings import MemorySettings
 _logger = logging.getLogger("rayswarm.memory")
 _PERIOD_S: Final = 0.05
 _NICE: Final = 10
+_PATIENCE: Final = 2
 
 
 class Keeper:
@@ -82,9 +85,9 @@ class Keeper:
         """True if something changed since the last snapshot."""
         return self._index.changes > self._written
 
-    def _tend(self) -> bool:
+    def _tend(self, patience: int = 1) -> bool:
         with self.tending:
-            busy = self._index.tend()
+            busy = self._index.tend(patience)
         with self._built:
             self._built.notify_all()
         return busy
@@ -94,13 +97,16 @@ class Keeper:
             os.setpriority(
                 os.PRIO_PROCESS, threading.get_native_id(), _NICE
             )  # those that it starts inherit it
-        tended = -1
+        tended = seen = -1
         while not self._closing.wait(_PERIOD_S):
-            if self._index.changes == tended:
+            changes = self._index.changes
+            if changes == tended:
                 continue
-            tended = self._index.changes
-            while self._tend() and not self._closing.is_set():
+            writing, seen = changes != seen, changes
+            while self._tend(_PATIENCE if writing else 1) and not self._closing.is_set():
                 pass
+            if not writing:
+                tended = changes
             since = self._index.changes - self._written
             if since > max(self._settings.snapshot_changes, len(self._index) // 4):
                 self._try_snapshot()

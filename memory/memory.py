@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from inference.embedder import Embedder
-from inference.embedding_cache import CachedEmbedder
 from inference.hashing_embedder import HashingEmbedder
 from memory.audit import Audit, Findings
 from memory.block import Filter
 from memory.consolidation import ConsolidationSettings
-from memory.errors import Behind, InvalidItem, InvalidScope
+from memory.errors import Behind, InvalidItem, InvalidScope, UnknownScope
 from memory.fact import SettlingRules
 from memory.history import believed_rows, family_of, items_of, latest_rows
 from memory.item import Draft, Item, Kind, check_text
@@ -43,7 +42,7 @@ from memory.shard import Recovery, Shard
 from memory.subscription import Subscriptions, Told
 from memory.transaction import Receipt
 from memory.upkeep import Upkeep, keep_up, learn, procedures, report
-from memory.view import Pair, Views, rank_pairs
+from memory.view import Ask, Pair, Question, Views, rank_pairs, tried
 
 _CHANGEABLE: Final = frozenset(
     ("importance", "source", "trust", "speaker", "valid_from", "valid_to", "attributes")
@@ -77,7 +76,7 @@ class Memory:
         clock: Callable[[], float] = time.time,
         probe: Probe = silent,
     ) -> None:
-        self.embedder = embedder or CachedEmbedder(HashingEmbedder())
+        self.embedder = embedder or HashingEmbedder()
         self.ranking = ranking or RankingSettings()
         self._clock = clock
         self._subscriptions: Subscriptions | None = None
@@ -137,13 +136,22 @@ class Memory:
         return self.remember_all([draft], scope=scope, key=key)[0]
 
     def remember_all(
-        self, drafts: Sequence[Draft], *, scope: Scope, key: str = "", vectors: Vectors | None = None
+        self,
+        drafts: Sequence[Draft],
+        *,
+        scope: Scope,
+        key: str = "",
+        vectors: Vectors | None = None,
+        origin: str = "",
     ) -> list[Receipt]:
-        """Remembers drafts together or not at all; `vectors` (n, d) where they were embedded before."""
+        """Remembers drafts together or not at all; `vectors` (n, d) where they were embedded before.
+
+        `origin`, here and below: the turn in which it is written, noted for `memory/branch.py`.
+        """
         drafts = list(drafts)
         if vectors is None:
             vectors = self.embedder.embed([draft.text for draft in drafts])
-        return self.shard.add(drafts, vectors, checked(scope), key)
+        return self.shard.add(drafts, vectors, checked(scope), key, origin)
 
     def recall(
         self,
@@ -163,13 +171,32 @@ class Memory:
         """
         query = self.query(text, k, vector)
         self._wait(token)
-        return self._views.recall(query, checked(scope), _filter(kinds, valid_at), within)
+        question = Question(query, checked(scope), _filter(kinds, valid_at), within)
+        [answer] = self._views.recall_all([question])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    def candidates(
-        self, query: Query, *, scope: Scope, within: Sequence[Scope] | None = None, **passing: Any
-    ) -> list[Pair]:
-        """What is worth ranking with the candidates of other shards. `passing`: `kinds`, `valid_at`."""
-        return self._views.candidates(query, checked(scope), _filter(**passing), within)
+    def recall_all(self, asks: Sequence[Ask]) -> list[Any]:
+        """The answers to many questions at once, each as it would be alone; an error as a value, for who asked.
+
+        A `merging` one is answered with (Query, candidates with their vectors).
+        """
+        answers: list[Any] = [tried(check_text, ask.text) for ask in asks]
+        sound = [at for at, problem in enumerate(answers) if problem is None]
+        vectors = self.embedder.embed([asks[at].text for at in sound])
+        questions: dict[int, Question] = {}
+        for at, vector in zip(sound, vectors, strict=True):
+            ask = asks[at]
+            query = Query(ask.text, vector, ask.k, self._clock())
+            questions[at] = Question(query, ask.scope, _filter(ask.kinds, ask.valid_at), ask.within)
+        whole = {at: each for at, each in questions.items() if not asks[at].merging}
+        for at, answer in zip(whole, self._views.recall_all(list(whole.values())), strict=True):
+            answers[at] = answer
+        parts = {at: each for at, each in questions.items() if asks[at].merging}
+        for at, found in zip(parts, self._views.candidates(list(parts.values())), strict=True):
+            answers[at] = found if isinstance(found, Exception) else (parts[at].query, found)
+        return answers
 
     def nearest(self, vector: Vectors, *, scope: Scope, k: int = 10) -> list[tuple[Item, float]]:
         """The k items nearest to a vector (d,), by inner product alone."""
@@ -187,7 +214,14 @@ class Memory:
         return self.shard.get(item_id, checked(scope))
 
     def correct(
-        self, item_id: int, text: str | None = None, *, scope: Scope, key: str = "", **changes: Any
+        self,
+        item_id: int,
+        text: str | None = None,
+        *,
+        scope: Scope,
+        key: str = "",
+        origin: str = "",
+        **changes: Any,
     ) -> Receipt:
         """Puts a new item in the place of one that is believed; the old one points to it and stays in the past.
 
@@ -204,7 +238,7 @@ class Memory:
             raise InvalidItem(f"the correction of item {item_id} changes nothing: give a text or a field")
         draft = draft_of(old, text=old.text if text is None else text, **changes)
         vector = self.embedder.embed([draft.text])[0]
-        return self.shard.supersede([item_id], checked(scope), (draft, vector), key=key)[0]
+        return self.shard.supersede([item_id], checked(scope), (draft, vector), key=key, origin=origin)[0]
 
     def supersede(self, ids: Sequence[int], draft: Draft, *, scope: Scope, key: str = "") -> Receipt:
         """Puts one new item in the place of several: a summary, say."""
@@ -219,14 +253,16 @@ class Memory:
         """Ends the belief in items without a successor; they stay in the past."""
         self.shard.supersede(list(ids), checked(scope), key=key)
 
-    def forget(self, item_id: int, *, scope: Scope, key: str = "") -> Receipt:
+    def forget(self, item_id: int, *, scope: Scope, key: str = "", origin: str = "") -> Receipt:
         """Erases one item: text, vector and words are gone, from the past too. What was made of it stays."""
-        return self.shard.erase([item_id], checked(scope), derived=False, key=key)[0]
+        return self.shard.erase([item_id], checked(scope), derived=False, key=key, origin=origin)[0]
 
     def purge(
         self, ids: Sequence[int] = (), *, scope: Scope, within: Scope | None = None, key: str = ""
     ) -> list[int]:
         """Erases items, or all of a scope, with earlier versions and all that was made of them; gives their ids.
+
+        Raises `UnknownScope` if nothing was ever remembered in `within`.
 
         Their words are taken out of the text index's file, and the log is emptied: nothing of them stays on the disk
         but their ids.
@@ -236,7 +272,9 @@ class Memory:
         if within is None:
             receipts = self.shard.erase(list(ids), checked(scope), derived=True, key=key)
         else:
-            receipts = self.shard.erase_scope(checked(within), checked(scope))
+            if checked(scope).may_erase(checked(within)):
+                self.check_known(within)
+            receipts = self.shard.erase_scope(within, scope)
         self.shard.scrub()
         return [receipt.id for receipt in receipts]
 
@@ -308,13 +346,16 @@ class Memory:
         """Settles contradictions, merges duplicates, summarises, expires what lives in a scope; tells what it did."""
         return keep_up(self, checked(scope), self._clock() if now is None else now, settings, rules)
 
-    def share(self, item_id: int, *, scope: Scope, into: Scope, key: str = "") -> Receipt:
+    def share(self, item_id: int, *, scope: Scope, into: Scope, key: str = "", origin: str = "") -> Receipt:
         """Publishes a copy of an item to a scope above. It is derived from the item: purged with it."""
         item = self.get(item_id, scope=scope)
         if into == item.scope:
             raise InvalidScope(f"item {item_id} lives in {into.path} already: give a scope above it")
         return self.remember_all(
-            [draft_of(item, scope=checked(into), derived_from=(item_id,))], scope=scope, key=key
+            [draft_of(item, scope=checked(into), derived_from=(item_id,))],
+            scope=scope,
+            key=key,
+            origin=origin,
         )[0]
 
     def explain(self, item_id: int, text: str = "", *, scope: Scope) -> Explanation:
@@ -358,6 +399,17 @@ class Memory:
         """Ends a subscription; False if there is none."""
         assert self._subscriptions is not None
         return self._subscriptions.end(number)
+
+    def check_known(self, *scopes: Scope) -> None:
+        """Raises `UnknownScope` if nothing was ever remembered in any of these.
+
+        For where a person names one, and may misspell it. A recall raises none: who has just begun sees nothing yet.
+        """
+        if not any(checked(scope) in self.shard.store.numbers for scope in scopes):
+            raise UnknownScope(
+                f"nothing was ever remembered in {scopes[-1].path}: is it spelt as it was written? `rayswarm memory "
+                "stats` lists all scopes."
+            )
 
     def check(self) -> Findings:
         """Compares every row with its checksum, and the rows with both indexes."""

@@ -27,14 +27,14 @@ from memory.errors import MemoryFault, Moved, UnknownItem
 from memory.item import Draft, Item, Kind
 from memory.memory import Explanation
 from memory.ranking import Ranked, RankingSettings
-from memory.ray_shard import Ask, MemoryActor, Tell, default_embedder
+from memory.ray_shard import MemoryActor, Tell, default_embedder
 from memory.rebalance import Table, move
 from memory.schema import slot_of
 from memory.scope import Scope, checked
 from memory.seat import Seat
 from memory.settings import MemorySettings
 from memory.transaction import Receipt
-from memory.view import Pair, rank_pairs
+from memory.view import Ask, Pair, rank_pairs
 
 T = TypeVar("T")
 _TRIES: Final = 200
@@ -151,7 +151,13 @@ class RayMemory:
         return Seat(self, checked(scope))
 
     async def remember_all(
-        self, drafts: Sequence[Draft], *, scope: Scope, key: str = "", replicated: bool = False
+        self,
+        drafts: Sequence[Draft],
+        *,
+        scope: Scope,
+        key: str = "",
+        origin: str = "",
+        replicated: bool = False,
     ) -> list[Receipt]:
         """Remembers drafts; those of one scope together or not at all. `replicated`: waits for a follower."""
         key = key or secrets.token_hex(12)
@@ -167,7 +173,13 @@ class RayMemory:
             answers = await asyncio.gather(
                 *(
                     self._tellers[self._owners[slot]].ask(
-                        Tell(tuple(drafts[at] for at in places), checked(scope), f"{key}/{slot}", replicated)
+                        Tell(
+                            tuple(drafts[at] for at in places),
+                            checked(scope),
+                            f"{key}/{slot}",
+                            replicated,
+                            origin,
+                        )
                     )
                     for slot, places in groups.items()
                 )
@@ -198,10 +210,11 @@ class RayMemory:
                 (shard, Ask(text, scope, k, passing, valid_at, scopes, len(groups) > 1))
                 for shard, scopes in groups.items()
             ]
-            answers = await asyncio.gather(*(self._askers[shard].ask(ask) for shard, ask in asks))
-            if len(answers) == 1:
-                ranked: list[Ranked] = answers[0]
+            if len(asks) == 1:
+                [(shard, ask)] = asks
+                ranked: list[Ranked] = await self._askers[shard].ask(ask)
                 return ranked
+            answers = await asyncio.gather(*(self._askers[shard].ask(ask) for shard, ask in asks))
             pairs: list[Pair] = [pair for _, found in answers for pair in found]
             return rank_pairs(answers[0][0], pairs, self._ranking) if answers else []
 
@@ -213,20 +226,28 @@ class RayMemory:
         return item
 
     async def correct(
-        self, item_id: int, text: str | None = None, *, scope: Scope, key: str = "", **changes: Any
+        self,
+        item_id: int,
+        text: str | None = None,
+        *,
+        scope: Scope,
+        key: str = "",
+        origin: str = "",
+        **changes: Any,
     ) -> Receipt:
         """See `Memory.correct`."""
         key = key or secrets.token_hex(12)
         receipt: Receipt = await self._at(
-            item_id, lambda shard: shard.correct.remote(item_id, text, scope=scope, key=key, **changes)
+            item_id,
+            lambda shard: shard.correct.remote(item_id, text, scope=scope, key=key, origin=origin, **changes),
         )
         return receipt
 
-    async def forget(self, item_id: int, *, scope: Scope, key: str = "") -> Receipt:
+    async def forget(self, item_id: int, *, scope: Scope, key: str = "", origin: str = "") -> Receipt:
         """See `Memory.forget`."""
         key = key or secrets.token_hex(12)
         receipt: Receipt = await self._at(
-            item_id, lambda shard: shard.forget.remote(item_id, scope=scope, key=key)
+            item_id, lambda shard: shard.forget.remote(item_id, scope=scope, key=key, origin=origin)
         )
         return receipt
 
@@ -250,14 +271,16 @@ class RayMemory:
         gone += await self._at(item_id, lambda shard: shard.purge.remote([item_id], scope=scope))
         return sorted(set(gone))
 
-    async def share(self, item_id: int, *, scope: Scope, into: Scope, key: str = "") -> Receipt:
+    async def share(
+        self, item_id: int, *, scope: Scope, into: Scope, key: str = "", origin: str = ""
+    ) -> Receipt:
         """See `Memory.share`."""
         item = await self.get(item_id, scope=scope)
         draft = Draft(
             into, item.text, item.kind, item.importance, item.source, item.trust, item.session, item.turn, item.speaker,
             item.valid_from, item.valid_to, item.attributes, (item_id,),
         )  # fmt: skip
-        return (await self.remember_all([draft], scope=scope, key=key))[0]
+        return (await self.remember_all([draft], scope=scope, key=key, origin=origin))[0]
 
     async def as_of(self, when: float, text: str = "", *, scope: Scope, k: int = 10) -> list[Ranked]:
         """See `Memory.as_of`."""
@@ -276,6 +299,41 @@ class RayMemory:
             return [Ranked(item, 0.0, {}) for item in latest[:k]]
 
         return await self._settled(read)
+
+    async def next_like(
+        self,
+        text: str,
+        *,
+        scope: Scope,
+        likeness: float = 0.5,
+        kinds: Iterable[Kind] | None = None,
+        timeout_s: float = 60.0,
+    ) -> Item | None:
+        """See `Seat.next_like`. Up to 32 wait on a shard at once. A scope that is moved meanwhile is not heard."""
+        passing = None if kinds is None else frozenset(kinds)
+
+        async def wait() -> Item | None:
+            name = secrets.token_hex(12)
+            shards = [self._shards[shard] for shard in self._groups(scope, None)]
+            calls = [
+                asyncio.ensure_future(
+                    _answer(
+                        shard.next_like.remote(
+                            name, text, scope=scope, likeness=likeness, kinds=passing, timeout_s=timeout_s
+                        )
+                    )
+                )
+                for shard in shards
+            ]
+            try:
+                done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+                return next((found for call in calls if call in done and (found := call.result())), None)
+            finally:
+                await asyncio.gather(*(_answer(shard.stop_waiting.remote(name)) for shard in shards))
+                for call in calls:
+                    call.cancel()
+
+        return await self._settled(wait)
 
     async def explain(self, item_id: int, text: str = "", *, scope: Scope) -> Explanation:
         """See `Memory.explain`; relations to items on other shards are not followed."""
@@ -337,7 +395,7 @@ class RayMemory:
 
 
 def _asking(shard: Any) -> Callable[[Sequence[Ask]], Awaitable[Sequence[Any]]]:
-    return lambda asks: _answer(shard.ask_all.remote(list(asks)))
+    return lambda asks: _answer(shard.recall_all.remote(list(asks)))
 
 
 def _telling(shard: Any) -> Callable[[Sequence[Tell]], Awaitable[Sequence[Any]]]:

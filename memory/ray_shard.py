@@ -9,54 +9,40 @@ Rules:
 * The folder is on the disk of the node where the actor runs; a follower's should be on another node.
 """
 
+import queue
+import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import ray
 
 from inference.embedder import Embedder, EmbedderIdentity
-from inference.embedding_cache import CachedEmbedder
 from inference.hashing_embedder import HashingEmbedder
 from memory.changes import Changes
-from memory.errors import InvalidItem, StoreLocked
+from memory.errors import InvalidItem, Overloaded, StoreLocked
 from memory.follower import Follower, Replication
-from memory.item import Draft, Kind, check_text
+from memory.item import Draft, Item, Kind
 from memory.memory import Memory
-from memory.ranking import Query, Ranked, RankingSettings
+from memory.ranking import RankingSettings
 from memory.scope import Scope
 from memory.settings import MemorySettings
 from memory.transaction import Receipt
-from memory.view import Pair
 
 _LOCK_WAIT_S: Final = 60.0
 _LOCK_PAUSE_S: Final = 0.2
 _CONFIRM_S: Final = 30.0
+_WAITS: Final = 32
 
 
 def default_embedder() -> Embedder:
-    """The built-in embedder, with a cache."""
-    return CachedEmbedder(HashingEmbedder())
+    """The built-in embedder. It needs no cache: hashing a text costs as much as looking it up."""
+    return HashingEmbedder()
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A question of a batch."""
-
-    text: str
-    scope: Scope
-    k: int = 10
-    kinds: frozenset[Kind] | None = None
-    valid_at: float | None = None
-    within: tuple[Scope, ...] | None = None
-    merging: bool = False
-    """True for candidates with their vectors, to be ranked with those of other shards."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(msgspec.Struct, frozen=True):
     """A write of a batch."""
 
     drafts: tuple[Draft, ...]
@@ -64,6 +50,7 @@ class Tell:
     key: str
     replicated: bool = False
     """True to answer when a follower has it too."""
+    origin: str = ""
 
 
 class MemoryActor(Memory):
@@ -89,6 +76,9 @@ class MemoryActor(Memory):
                 if time.monotonic() > until:
                     raise
                 time.sleep(_LOCK_PAUSE_S)
+        self._door = threading.Lock()
+        self._waits: dict[str, queue.SimpleQueue[Item | None]] = {}
+        """Who waits in `next_like`: each has a thread of the actor's."""
         self._follower = Follower(self.shard) if follows else None
         self._replication: Replication | None = None
         if followers:
@@ -98,24 +88,6 @@ class MemoryActor(Memory):
         """Of the vectors here."""
         return self.embedder.identity
 
-    def ask_all(self, asks: Sequence[Ask]) -> list[Any]:
-        """The answers to questions: `list[Ranked]`, or (Query, candidates), or the error."""
-        answers: list[Any] = [None] * len(asks)
-        sound: list[int] = []
-        for at, ask in enumerate(asks):
-            try:
-                check_text(ask.text)
-                sound.append(at)
-            except InvalidItem as error:
-                answers[at] = error
-        vectors = self.embedder.embed([asks[at].text for at in sound])
-        for at, vector in zip(sound, vectors, strict=True):
-            try:
-                answers[at] = self._answer(asks[at], vector)
-            except Exception as error:  # handed over to who asked
-                answers[at] = error
-        return answers
-
     def tell_all(self, tells: Sequence[Tell]) -> list[Any]:
         """Does writes, as far as they go in one commit; the receipts of each, or its error."""
         vectors = self.embedder.embed([draft.text for tell in tells for draft in tell.drafts])
@@ -124,7 +96,8 @@ class MemoryActor(Memory):
         for tell in tells:
             after = first + len(tell.drafts)
             try:
-                begun.append(self.shard.begin_add(tell.drafts, vectors[first:after], tell.scope, tell.key))
+                some = vectors[first:after]
+                begun.append(self.shard.begin_add(tell.drafts, some, tell.scope, tell.key, tell.origin))
             except Exception as error:  # handed over to who asked
                 begun.append(error)
             first = after
@@ -141,17 +114,40 @@ class MemoryActor(Memory):
             return error
         return receipts
 
-    def _answer(self, ask: Ask, vector: Any) -> list[Ranked] | tuple[Query, list[Pair]]:
-        if not ask.merging:
-            return self.recall(
-                ask.text, scope=ask.scope, k=ask.k, kinds=ask.kinds, valid_at=ask.valid_at, within=ask.within,
-                vector=vector,
-            )  # fmt: skip
-        query = self.query(ask.text, ask.k, vector)
-        found = self.candidates(
-            query, scope=ask.scope, within=ask.within, kinds=ask.kinds, valid_at=ask.valid_at
-        )
-        return query, found
+    def next_like(
+        self,
+        wait: str,
+        text: str,
+        *,
+        scope: Scope,
+        likeness: float,
+        kinds: frozenset[Kind] | None,
+        timeout_s: float,
+    ) -> Item | None:
+        """Waits for the next item like a text, until `stop_waiting` with the same `wait`, or so long."""
+        heard: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        with self._door:
+            if len(self._waits) >= _WAITS:
+                raise Overloaded(f"{_WAITS} wait for a like memory on this shard: give the others a turn")
+            self._waits[wait] = heard
+        try:
+            number = self.subscribe(
+                text, lambda item, _: heard.put(item), scope=scope, likeness=likeness, kinds=kinds
+            )
+            try:
+                return heard.get(timeout=timeout_s)
+            except queue.Empty:
+                return None
+            finally:
+                self.unsubscribe(number)
+        finally:
+            del self._waits[wait]
+
+    def stop_waiting(self, wait: str) -> None:
+        """Ends a wait of `next_like`, if it is under way."""
+        heard = self._waits.get(wait)
+        if heard is not None:
+            heard.put(None)
 
     def confirm(self, sequence: int) -> None:
         """Waits until a follower has a write. Raises `NotReplicated`."""

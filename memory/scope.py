@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import product
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from memory.errors import InvalidScope
@@ -54,6 +54,10 @@ class Scope:
         # Scopes are keys of every index: equal names are then one object, and compare at once.
         for level in LEVELS:
             object.__setattr__(self, level, sys.intern(getattr(self, level)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Scopes go with every call between processes: one that has come before is not made and checked again."""
+        return _come, (self.tenant, self.swarm, self.role, self.agent, self.session)
 
     @property
     def path(self) -> str:
@@ -105,6 +109,11 @@ def checked(scope: object) -> Scope:
         f"{scope!r} is no scope: give Scope(tenant=...), or Scope.parse of a text, {_EXAMPLE}. "
         "Without one nothing is seen."
     )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _come(tenant: str, swarm: str, role: str, agent: str, session: str) -> Scope:
+    return Scope(tenant, swarm, role, agent, session)
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -19,7 +19,7 @@ class Door(Protocol):
     """The calls of `Memory` that an agent may make, awaited; each means what it means there."""
 
     async def remember_all(
-        self, drafts: Sequence[Draft], *, scope: Scope, key: str = ""
+        self, drafts: Sequence[Draft], *, scope: Scope, key: str = "", origin: str = ""
     ) -> list[Receipt]: ...
     async def recall(
         self,
@@ -33,11 +33,29 @@ class Door(Protocol):
     ) -> list[Ranked]: ...
     async def get(self, item_id: int, *, scope: Scope) -> Item: ...
     async def correct(
-        self, item_id: int, text: str | None = None, *, scope: Scope, key: str = "", **changes: Any
+        self,
+        item_id: int,
+        text: str | None = None,
+        *,
+        scope: Scope,
+        key: str = "",
+        origin: str = "",
+        **changes: Any,
     ) -> Receipt: ...
-    async def forget(self, item_id: int, *, scope: Scope, key: str = "") -> Receipt: ...
-    async def share(self, item_id: int, *, scope: Scope, into: Scope, key: str = "") -> Receipt: ...
+    async def forget(self, item_id: int, *, scope: Scope, key: str = "", origin: str = "") -> Receipt: ...
+    async def share(
+        self, item_id: int, *, scope: Scope, into: Scope, key: str = "", origin: str = ""
+    ) -> Receipt: ...
     async def as_of(self, when: float, text: str = "", *, scope: Scope, k: int = 10) -> list[Ranked]: ...
+    async def next_like(
+        self,
+        text: str,
+        *,
+        scope: Scope,
+        likeness: float = 0.5,
+        kinds: Iterable[Kind] | None = None,
+        timeout_s: float = 60.0,
+    ) -> Item | None: ...
 
 
 class LocalDoor:
@@ -46,9 +64,11 @@ class LocalDoor:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
 
-    async def remember_all(self, drafts: Sequence[Draft], *, scope: Scope, key: str = "") -> list[Receipt]:
+    async def remember_all(
+        self, drafts: Sequence[Draft], *, scope: Scope, key: str = "", origin: str = ""
+    ) -> list[Receipt]:
         """See `Memory.remember_all`."""
-        return await asyncio.to_thread(self._memory.remember_all, drafts, scope=scope, key=key)
+        return await asyncio.to_thread(self._memory.remember_all, drafts, scope=scope, key=key, origin=origin)
 
     async def recall(
         self,
@@ -70,29 +90,72 @@ class LocalDoor:
         return await asyncio.to_thread(self._memory.get, item_id, scope=scope)
 
     async def correct(
-        self, item_id: int, text: str | None = None, *, scope: Scope, key: str = "", **changes: Any
+        self,
+        item_id: int,
+        text: str | None = None,
+        *,
+        scope: Scope,
+        key: str = "",
+        origin: str = "",
+        **changes: Any,
     ) -> Receipt:
         """See `Memory.correct`."""
-        return await asyncio.to_thread(self._memory.correct, item_id, text, scope=scope, key=key, **changes)
+        return await asyncio.to_thread(
+            self._memory.correct, item_id, text, scope=scope, key=key, origin=origin, **changes
+        )
 
-    async def forget(self, item_id: int, *, scope: Scope, key: str = "") -> Receipt:
+    async def forget(self, item_id: int, *, scope: Scope, key: str = "", origin: str = "") -> Receipt:
         """See `Memory.forget`."""
-        return await asyncio.to_thread(self._memory.forget, item_id, scope=scope, key=key)
+        return await asyncio.to_thread(self._memory.forget, item_id, scope=scope, key=key, origin=origin)
 
-    async def share(self, item_id: int, *, scope: Scope, into: Scope, key: str = "") -> Receipt:
+    async def share(
+        self, item_id: int, *, scope: Scope, into: Scope, key: str = "", origin: str = ""
+    ) -> Receipt:
         """See `Memory.share`."""
-        return await asyncio.to_thread(self._memory.share, item_id, scope=scope, into=into, key=key)
+        return await asyncio.to_thread(
+            self._memory.share, item_id, scope=scope, into=into, key=key, origin=origin
+        )
 
     async def as_of(self, when: float, text: str = "", *, scope: Scope, k: int = 10) -> list[Ranked]:
         """See `Memory.as_of`."""
         return await asyncio.to_thread(self._memory.as_of, when, text, scope=scope, k=k)
 
+    async def next_like(
+        self,
+        text: str,
+        *,
+        scope: Scope,
+        likeness: float = 0.5,
+        kinds: Iterable[Kind] | None = None,
+        timeout_s: float = 60.0,
+    ) -> Item | None:
+        """Waits for the next item like a text; None if none comes in time."""
+        loop = asyncio.get_running_loop()
+        heard: asyncio.Future[Item] = loop.create_future()
+
+        def hear(item: Item) -> None:
+            if not heard.done():
+                heard.set_result(item)
+
+        def told(item: Item, _: float) -> None:
+            loop.call_soon_threadsafe(hear, item)
+
+        number = self._memory.subscribe(text, told, scope=scope, likeness=likeness, kinds=kinds)
+        try:
+            return await asyncio.wait_for(heard, timeout_s)
+        except TimeoutError:
+            return None
+        finally:
+            self._memory.unsubscribe(number)
+
 
 class Seat:
     """One agent's memory."""
 
-    def __init__(self, door: Door, scope: Scope) -> None:
+    def __init__(self, door: Door, scope: Scope, origin: str = "") -> None:
+        """`origin`: the turn in which the agent has it, noted with what it writes."""
         self._door = door
+        self._origin = origin
         self.scope = scope
 
     async def remember(
@@ -100,11 +163,11 @@ class Seat:
     ) -> Receipt:
         """Remembers a text; `into` a scope above the agent's own, if given. `fields` are those of `Draft`."""
         draft = Draft(into or self.scope, text, kind, **fields)
-        return (await self._door.remember_all([draft], scope=self.scope, key=key))[0]
+        return (await self.remember_all([draft], key=key))[0]
 
     async def remember_all(self, drafts: Sequence[Draft], *, key: str = "") -> list[Receipt]:
         """Remembers drafts; those of one scope together or not at all."""
-        return await self._door.remember_all(drafts, scope=self.scope, key=key)
+        return await self._door.remember_all(drafts, scope=self.scope, key=key, origin=self._origin)
 
     async def recall(
         self,
@@ -128,16 +191,35 @@ class Seat:
         self, item_id: int, text: str | None = None, *, key: str = "", **changes: Any
     ) -> Receipt:
         """Puts a new item in the place of one that is believed."""
-        return await self._door.correct(item_id, text, scope=self.scope, key=key, **changes)
+        return await self._door.correct(
+            item_id, text, scope=self.scope, key=key, origin=self._origin, **changes
+        )
 
     async def forget(self, item_id: int, *, key: str = "") -> Receipt:
         """Erases one item."""
-        return await self._door.forget(item_id, scope=self.scope, key=key)
+        return await self._door.forget(item_id, scope=self.scope, key=key, origin=self._origin)
 
     async def share(self, item_id: int, into: Scope, *, key: str = "") -> Receipt:
         """Publishes a copy of an item to a scope above."""
-        return await self._door.share(item_id, scope=self.scope, into=into, key=key)
+        return await self._door.share(item_id, scope=self.scope, into=into, key=key, origin=self._origin)
 
     async def as_of(self, when: float, text: str = "", *, k: int = 10) -> list[Ranked]:
         """What was believed at a time."""
         return await self._door.as_of(when, text, scope=self.scope, k=k)
+
+    async def next_like(
+        self,
+        text: str,
+        *,
+        likeness: float = 0.5,
+        kinds: Iterable[Kind] | None = None,
+        timeout_s: float = 60.0,
+    ) -> Item | None:
+        """Waits for the next item like a text that is written where the agent sees it; None if none comes in time.
+
+        As an effect it wakes the agent: `await context.effect(wait, context.memory)`. `likeness`: a cosine. What was
+        written before is for `recall` to find.
+        """
+        return await self._door.next_like(
+            text, scope=self.scope, likeness=likeness, kinds=kinds, timeout_s=timeout_s
+        )

@@ -41,7 +41,7 @@ from memory.scope import SLOTS, Scope, checked
 from memory.settings import MemorySettings
 from memory.snapshot import newest_snapshot, read_snapshot, remove_snapshots, write_snapshot
 from memory.store import Store
-from memory.transaction import Effect, Receipt, Transaction, prepare
+from memory.transaction import ERASED, RETIRED, SAID, Effect, Receipt, Transaction, prepare
 from memory.vector import checked_vectors
 from memory.writer import Writer
 
@@ -118,12 +118,14 @@ class Shard:
     def __len__(self) -> int:
         return len(self.index)
 
-    def add(self, drafts: Sequence[Draft], vectors: Vectors, reader: Scope, key: str = "") -> list[Receipt]:
+    def add(
+        self, drafts: Sequence[Draft], vectors: Vectors, reader: Scope, key: str = "", origin: str = ""
+    ) -> list[Receipt]:
         """Remembers drafts, together or not at all. `vectors`: (n, d), any length but 0."""
-        return self.writer.answer(self.begin_add(drafts, vectors, reader, key)) if drafts else []
+        return self.writer.answer(self.begin_add(drafts, vectors, reader, key, origin)) if drafts else []
 
     def begin_add(
-        self, drafts: Sequence[Draft], vectors: Vectors, reader: Scope, key: str = ""
+        self, drafts: Sequence[Draft], vectors: Vectors, reader: Scope, key: str = "", origin: str = ""
     ) -> Future[list[Receipt]]:
         """As `add`, without waiting: many that are begun share a commit. `Writer.answer` has the receipts."""
         self._check_leading(reader)
@@ -137,7 +139,9 @@ class Shard:
         request = ["add", [each.hash for each in ready], [each.draft.scope.path for each in ready]]
 
         def work(transaction: Transaction) -> list[Receipt]:
-            return transaction.once(reader, key, request, lambda: transaction.add(ready, reader))
+            receipts = transaction.once(reader, key, request, lambda: transaction.add(ready, reader))
+            transaction.note(reader, origin, SAID, [each.id for each in receipts])
+            return receipts
 
         return self.writer.submit(work, len(ready))
 
@@ -149,6 +153,7 @@ class Shard:
         *,
         successor: int | None = None,
         key: str = "",
+        origin: str = "",
     ) -> list[Receipt]:
         """Retires items; a new one (its draft and vector (d,)), or the item `successor`, takes their place, or none."""
         self._check_leading(reader)
@@ -159,14 +164,25 @@ class Shard:
         request = ["supersede", list(old), ready and ready.hash, successor]
 
         def work(transaction: Transaction) -> list[Receipt]:
-            return transaction.once(
+            receipts = transaction.once(
                 reader, key, request, lambda: transaction.supersede(old, ready, reader, successor)
             )
+            transaction.note(reader, origin, RETIRED, old)
+            if ready is not None:
+                transaction.note(reader, origin, SAID, [each.id for each in receipts])
+            return receipts
 
         return self.writer.wait(work, len(old) + 1)
 
     def erase(
-        self, ids: Sequence[int], reader: Scope, *, derived: bool, key: str = "", owned: bool = False
+        self,
+        ids: Sequence[int],
+        reader: Scope,
+        *,
+        derived: bool,
+        key: str = "",
+        owned: bool = False,
+        origin: str = "",
     ) -> list[Receipt]:
         """Erases items for good; with `derived`, what hangs on them too. A receipt for each that went.
 
@@ -176,9 +192,11 @@ class Shard:
         request = ["erase", list(ids), derived]
 
         def work(transaction: Transaction) -> list[Receipt]:
-            return transaction.once(
+            receipts = transaction.once(
                 reader, key, request, lambda: transaction.erase(ids, reader, derived=derived, owned=owned)
             )
+            transaction.note(reader, origin, ERASED, [each.id for each in receipts])
+            return receipts
 
         return self.writer.wait(work, len(ids))
 
@@ -249,11 +267,14 @@ class Shard:
 
     def whole(self, ids: Sequence[int]) -> list[tuple[Item, Vectors]]:
         """Items with their vectors, in the order of ids; those that are gone are left out."""
-        found: dict[int, tuple[Item, Vectors]] = {}
         marks = ",".join("?" * len(ids))
         rows = self.store.rows(f"SELECT {WHOLE} FROM item WHERE id IN ({marks})", ids)  # noqa: S608 (marks are question marks)
         for row in rows:
-            found[row[0]] = self.whole_item(row)
+            check_row(row, self.identity.dimension, str(self.store.path))
+        if not rows:
+            return []
+        vectors = from_half(b"".join([row[-1] for row in rows]), self.identity.dimension)
+        found = {row[0]: (self.store.item(row), vector) for row, vector in zip(rows, vectors, strict=True)}
         return [found[each] for each in ids if each in found]
 
     def whole_item(self, row: Row) -> tuple[Item, Vectors]:
@@ -386,31 +407,33 @@ class Shard:
         return Recovery(at, rows, time.perf_counter() - began, problem, tuple(self._corrupt))
 
     def _load_rows(self, after: int) -> int:
-        read = 0
-        batch: list[Row] = []
-        write, where = self.store.writing, str(self.store.path)
-        if after:
-            for (each,) in write.execute("SELECT id FROM erased WHERE sequence > ?", (after,)).fetchall():
-                for number in self.index.scopes():
-                    self.index.drop(each, number)
-                read += 1
-        for row in self.store.whole_rows(write, after):
-            read += 1
-            if after:
-                self.index.drop(row[0], row[1])
-            try:
-                check_row(row, self.identity.dimension, where)
-            except StoreCorrupt as error:
-                _logger.error("%s", error)
-                self._corrupt.append(row[0])
-                continue
-            if row[-4] is None:
-                batch.append(row)
-            if len(batch) >= _LOAD_ROWS:
-                self.index.load(batch)
-                batch = []
-        self.index.load(batch)
+        """Brings what was written after a sequence number into the index; gives how many rows that were."""
+        write, where, dimension = self.store.writing, str(self.store.path), self.identity.dimension
+        read = self._load_erased(after) if after else 0
+        for rows in self.store.whole_rows(write, after, _LOAD_ROWS):
+            read += len(rows)
+            believed: list[Row] = []
+            for row in rows:
+                try:
+                    check_row(row, dimension, where)
+                except StoreCorrupt as error:
+                    _logger.error("%s", error)
+                    self._corrupt.append(row[0])
+                    continue
+                if row[-4] is None:
+                    believed.append(row)
+            self.index.load(believed, [(row[1], row[0]) for row in rows] if after else ())
         return read
+
+    def _load_erased(self, after: int) -> int:
+        erased = self.store.writing.execute("SELECT id FROM erased WHERE sequence > ?", (after,)).fetchall()
+        by_slot: dict[int, list[int]] = {}  # an erased item has left its slot, and not its scope
+        for number in self.index.scopes():
+            by_slot.setdefault(self.store.scopes[number].slot, []).append(number)
+        self.index.load(
+            (), [(number, each) for (each,) in erased for number in by_slot.get(slot_of(each), ())]
+        )
+        return len(erased)
 
     def _apply(self, sequence: int, effects: list[Effect]) -> None:
         self.index.apply(sequence, effects)

@@ -79,6 +79,8 @@ _LOST_E: Final = re.compile("[^aeiou][aeiou][^aeiouwxy]")
 _OUR: Final = re.compile("(?<=[a-z]{3})our")
 _CLITIC: Final = re.compile(r"['\u2019](?:s|re|ve|ll|d|m|t)\b")
 _SPEAKER: Final = re.compile(r"^([^\W\d_][\w .'-]{0,40}?)\s*:\s+")
+_QUESTION_CHARACTERS: Final = 1_000
+_QUESTIONS: Final = 1_000
 
 
 def _table_of(text: str) -> dict[str, str]:
@@ -217,6 +219,7 @@ _SEASONS: Final = {
     "fall": (9, 10, 11),
     "winter": (12, 1, 2),
 }
+_TIME_WORDS: Final = frozenset((*_MONTHS, *_SEASONS))
 _AMBIGUOUS: Final = frozenset(
     ("may", "march", "fall", "spring")
 )  # words besides: only after a preposition or a day
@@ -312,3 +315,32 @@ def answer_shape(question: str) -> str | None:
     if _ASKS_WHEN.search(question):
         return "tells_time"
     return "tells_number" if _ASKS_NUMBER.search(question) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a question says, apart from whom and what it is asked of."""
+
+    terms: tuple[tuple[str, str], ...]
+    """Its terms, each with the word that it stands for, in order."""
+    names: frozenset[str]
+    """Words that may name somebody."""
+    cue: TimeCue | None
+    shape: str | None
+    """What an answer looks like."""
+
+
+def question_of(text: str) -> Question:
+    """What a question says. Short ones are remembered: the same is often asked of many."""
+    return _remembered(text) if len(text) <= _QUESTION_CHARACTERS else _read(text)
+
+
+def _read(text: str) -> Question:
+    said = words(text)
+    asked = tuple((stem(word), word) for word in said if word not in STOP_WORDS)
+    # Most questions name no time: they are not searched for one.
+    may_tell = not _TIME_WORDS.isdisjoint(said) or any(word[0].isdigit() for word in said)
+    return Question(asked, names_in(text), time_cue(text) if may_tell else None, answer_shape(text))
+
+
+_remembered = lru_cache(maxsize=_QUESTIONS)(_read)

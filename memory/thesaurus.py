@@ -62,10 +62,11 @@ class Thesaurus:
                 )
                 for other in others:
                     self._relate(one, other, weight)
+        self._listed = {term: tuple(related.items()) for term, related in self._related.items()}
 
-    def related(self, term: str) -> list[tuple[str, float]]:
+    def related(self, term: str) -> tuple[tuple[str, float], ...]:
         """The relatives of a term, each with its discount; none for a term that is not known."""
-        return list(self._related.get(term, {}).items())
+        return self._listed.get(term, ())
 
     def __len__(self) -> int:
         """How many terms have relatives."""

@@ -36,11 +36,15 @@ _FORGET_WORDS: Final = (
 )
 _INSERT_NEW: Final = f"{INSERT} ON CONFLICT(scope, hash) WHERE retired_at IS NULL DO NOTHING"
 _KEY_CHARACTERS: Final = 200
+_ORIGIN_CHARACTERS: Final = 1_000
+NOTE: Final = "\x1f"
+"""Begins, and parts, the keys under which `request` notes the origins of writes: `NOTE origin NOTE mark id`."""
+SAID, RETIRED, ERASED = "+", "-", "x"
 _PURGED_AT_ONCE: Final = 100_000
+_MANY: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True, gc=False):
     """A draft made ready by who writes, so that the writer's thread does little: its hash, its JSON, its vector."""
 
     draft: Draft
@@ -51,8 +55,7 @@ class Prepared:
     """Half precision, `schema.VECTOR_TYPE`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """What a write did."""
 
     id: int
@@ -107,6 +110,8 @@ class Transaction:
         self._fresh = True
         self.effect = Effect()
         self.new_scopes: list[Scope] = []
+        self._last: tuple[Scope | None, int, int] = (None, 0, 0)
+        """The scope that was last written to, its number and its slot."""
 
     def begin_write(self) -> tuple[int, int, float]:
         """To be called before each write of the group; what `abandon` takes back."""
@@ -118,6 +123,7 @@ class Transaction:
         """Forgets what a write that failed did here; its rows are rolled back by the caller."""
         self.sequence, self._counter, self._now = before
         self.effect = Effect()
+        self._last = (None, 0, 0)  # the rows that were rolled back may be those that made its number
 
     def finish(self) -> None:
         """Writes the numbers that go on."""
@@ -132,8 +138,10 @@ class Transaction:
         """Does what `answer` does, unless this key was answered before: then that answer. No key: always does it."""
         if not key:
             return answer()
-        if len(key) > _KEY_CHARACTERS:
-            raise InvalidItem(f"an idempotency key has up to {_KEY_CHARACTERS} characters, not {len(key):,}")
+        if len(key) > _KEY_CHARACTERS or key.startswith(NOTE):
+            raise InvalidItem(
+                f"an idempotency key has up to {_KEY_CHARACTERS} characters, the first not {NOTE!r}: {key!r:.60}"
+            )
         number = self.scope_number(reader)
         digest = blake2b(msgspec.msgpack.encode(request), digest_size=16).digest()
         known = self._write.execute(
@@ -154,19 +162,26 @@ class Transaction:
 
     def add(self, prepared: Sequence[Prepared], reader: Scope) -> list[Receipt]:
         """Adds items to scopes that the reader sees. What is there already is not added again."""
+        allowed: Scope | None = None
         for ready in prepared:
-            self._check_here(ready.draft.scope.slot)
-            if not reader.sees(ready.draft.scope):
-                raise NotAllowed(
-                    f"{reader.path} cannot write to {ready.draft.scope.path}: it writes to what it sees, its own scope "
-                    "and those above it"
-                )
+            scope = ready.draft.scope
+            if scope is not allowed:
+                self._check_here(scope.slot)
+                if not reader.sees(scope):
+                    raise NotAllowed(
+                        f"{reader.path} cannot write to {scope.path}: it writes to what it sees, its own scope and "
+                        "those above it"
+                    )
+                allowed = scope
             for parent in ready.draft.derived_from:
                 self._check_parent(parent, reader)
         first = len(self.effect.added)
-        ids = [self._insert(ready) for ready in prepared]
+        receipts = self._insert_fresh(prepared) if len(prepared) >= _MANY else None
+        if receipts is None:
+            ids = [self._insert(ready) for ready in prepared]
+            receipts = [Receipt(new, self.sequence, not added) for new, added in ids]
         self._write.executemany(_INDEX_WORDS, [(row[0], row[3], row[1]) for row in self.effect.added[first:]])
-        return [Receipt(new, self.sequence, not added) for new, added in ids]
+        return receipts
 
     def supersede(
         self, old: Sequence[int], ready: Prepared | None, reader: Scope, successor: int | None = None
@@ -276,6 +291,16 @@ class Transaction:
         row = (self.scope_number(scope), key, digest, answer, sequence)
         self._write.execute("INSERT OR REPLACE INTO request VALUES(?, ?, ?, ?, ?)", row)
 
+    def note(self, reader: Scope, origin: str, mark: str, ids: Sequence[int]) -> None:
+        """Notes in which turn items were said, retired or erased; nothing for a write that is of none."""
+        if not origin:
+            return
+        if len(origin) > _ORIGIN_CHARACTERS or NOTE in origin:
+            raise InvalidItem(f"an origin has up to {_ORIGIN_CHARACTERS} characters, none of them {NOTE!r}")
+        number = self.scope_number(reader)
+        rows = [(number, f"{NOTE}{origin}{NOTE}{mark}{each}", b"", b"", self.sequence) for each in ids]
+        self._write.executemany("INSERT OR REPLACE INTO request VALUES(?, ?, ?, ?, ?)", rows)
+
     def drop_scope(self, number: int, limit: int) -> int:
         """Drops up to `limit` items of a scope that another shard has now; gives how many."""
         rows = self._write.execute("SELECT id FROM item WHERE scope = ? LIMIT ?", (number, limit)).fetchall()
@@ -321,30 +346,63 @@ class Transaction:
             now = self._clock()
             self._now = now if now > self._now else math.nextafter(self._now, math.inf)
 
-    def _insert(self, ready: Prepared) -> tuple[int, bool]:
-        draft = ready.draft
-        number = self.scope_number(draft.scope)
-        before = (self._fresh, self.sequence, self._counter, self._now)
+    def _insert_fresh(self, prepared: Sequence[Prepared]) -> list[Receipt] | None:
+        """Inserts many that are all new, at once; None, and nothing is done, if some are there already."""
+        before = self._state()
+        self._write.execute("SAVEPOINT many")
         self.touch()
-        self._counter += 1
-        new = item_id(self._counter, draft.scope.slot)
-        fixed = (
-            new, number, str(draft.kind), draft.text, float(draft.importance), draft.source, float(draft.trust),
-            draft.session, draft.turn, draft.speaker, _real(draft.valid_from), _real(draft.valid_to), self._now,
-            ready.attributes, ready.parents, ready.hash,
-        )  # fmt: skip
-        row = (*fixed, row_crc(fixed, ready.vector), None, None, self.sequence, ready.vector)
+        rows = [self._new_row(ready) for ready in prepared]
+        if self._write.executemany(_INSERT_NEW, rows).rowcount < len(rows):
+            self._write.execute("ROLLBACK TO many")
+            self._write.execute("RELEASE many")
+            self._go_back(before)
+            self._last = (None, 0, 0)  # a scope that was new is so again
+            return None
+        self._write.execute("RELEASE many")
+        for ready, row in zip(prepared, rows, strict=True):
+            self._note_parents(ready.draft, row[0])
+        self.effect.added += rows
+        return [Receipt(row[0], self.sequence) for row in rows]
+
+    def _insert(self, ready: Prepared) -> tuple[int, bool]:
+        """Inserts one, if it is new; its id, and whether it was."""
+        before = self._state()
+        self.touch()
+        row = self._new_row(ready)
         if self._write.execute(_INSERT_NEW, row).rowcount == 0:
-            self._fresh, self.sequence, self._counter, self._now = before
+            self._go_back(before)
             known = self._write.execute(
                 "SELECT id FROM item WHERE scope = ? AND hash = ? AND retired_at IS NULL",
-                (number, ready.hash),
+                (row[1], ready.hash),
             ).fetchone()
             return known[0], False
+        self._note_parents(ready.draft, row[0])
+        self.effect.added.append(row)
+        return row[0], True
+
+    def _new_row(self, ready: Prepared) -> Row:
+        """The row of an item, with an id of its own."""
+        draft = ready.draft
+        if draft.scope is not self._last[0]:
+            self._last = (draft.scope, self.scope_number(draft.scope), draft.scope.slot)
+        _, number, slot = self._last
+        self._counter += 1
+        fixed = (
+            item_id(self._counter, slot), number, str(draft.kind), draft.text, float(draft.importance), draft.source,
+            float(draft.trust), draft.session, draft.turn, draft.speaker, _real(draft.valid_from),
+            _real(draft.valid_to), self._now, ready.attributes, ready.parents, ready.hash,
+        )  # fmt: skip
+        return (*fixed, row_crc(fixed, ready.vector), None, None, self.sequence, ready.vector)
+
+    def _note_parents(self, draft: Draft, new: int) -> None:
         for parent in draft.derived_from:
             self._write.execute("INSERT OR IGNORE INTO derivation VALUES(?, ?)", (parent, new))
-        self.effect.added.append(row)
-        return new, True
+
+    def _state(self) -> tuple[bool, int, int, float]:
+        return (self._fresh, self.sequence, self._counter, self._now)
+
+    def _go_back(self, state: tuple[bool, int, int, float]) -> None:
+        self._fresh, self.sequence, self._counter, self._now = state
 
     def _scope_of(self, each: int, reader: Scope) -> Scope:
         if not is_id(each):

@@ -37,7 +37,7 @@ from actors import (
 from actors.chaos import Chaos, ChaosTransport
 from actors.faults import FaultPlan, fault_from
 from actors.host import Host
-from actors.link import Packet
+from actors.link import Answer, Credit, Packet
 from actors.replay import replay_run
 from actors.resident import Resident
 from actors.runtime import CellDown, LocalRuntime
@@ -193,11 +193,11 @@ class Wire:
     def __init__(self, runtime: "SimulatedRuntime") -> None:
         self._runtime = runtime
 
-    async def send(self, cell: int, source: int, epoch: int, packet: Packet) -> int:
+    async def send(self, cell: int, source: int, epoch: int, packet: Packet, credit: Credit) -> Answer:
         host = self._runtime.hosts[cell]
         if host.dead:
             raise CellDown(f"cell {cell} is dead", cell)
-        answer = await host.deliver(source, epoch, packet)
+        answer = await host.links.exchange(source, epoch, packet, credit)
         self._runtime.packet_delivered(host)
         return answer
 

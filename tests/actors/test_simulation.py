@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from actors.chaos import Chaos, ChaosTransport, PacketLost
-from actors.link import Packet
+from actors.link import Answer, Credit, Packet
 from actors.virtual_clock import Deadlock, VirtualClockLoop
 from tests.actors.simulation import scenario_of, simulate
 
@@ -38,15 +38,16 @@ class Recorder:
     def __init__(self) -> None:
         self.got: list[int] = []
 
-    async def send(self, cell: int, source: int, epoch: int, packet: Packet) -> int:
+    async def send(self, cell: int, source: int, epoch: int, packet: Packet, credit: Credit) -> Answer:
         self.got.append(packet.first)
-        return packet.first + 1
+        return Answer(packet.first + 1)
 
 
 def sent_through(seed: int, chaos: Chaos) -> tuple[list[int], int, float]:
     async def send(transport: ChaosTransport, number: int) -> bool:
         try:
-            return await transport.send(1, 0, 1, Packet(number, 1, b"")) == number + 1
+            answer = await transport.send(1, 0, 1, Packet(number, 1, b""), Credit())
+            return answer.taken == number + 1
         except PacketLost:
             return False
 

@@ -104,6 +104,15 @@ def test_a_scope_sees_its_own_and_what_is_above_it_alone(place: Path) -> None:
     assert "2 items" in memory(place, "stats").stdout
 
 
+def test_a_scope_that_is_misspelt_is_an_error_and_one_that_has_just_begun_is_none(place: Path) -> None:
+    added(place, "the notice for all")
+    for command in (["recall", "notice"], ["export", str(place.parent / "x.jsonl")]):
+        told_why = memory(place, *command, "--scope", "tenant=amce", code=2).stderr
+        assert "nothing was ever remembered" in told_why.lower()
+        assert "memory stats" in " ".join(told_why.split())
+    assert len(told(place, "recall", "notice", "--scope", f"{ACME}/agent=new")) == 1
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 def test_a_memory_goes_through_a_file_into_another_whole(ending: str, place: Path, tmp_path: Path) -> None:
     with Memory.open(place) as store:

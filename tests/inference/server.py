@@ -36,6 +36,7 @@ class Server:
     url: str
     behaviours: list[Behaviour]
     asked: list[Asked] = field(default_factory=list)
+    connections: int = 0
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client went away while it was being answered."""
 
@@ -52,6 +53,7 @@ async def serving(*behaviours: Behaviour) -> AsyncIterator[Server]:
         task = asyncio.current_task()
         assert task is not None
         handlers.add(task)
+        server.connections += 1
         try:
             while True:
                 asked = await _read(reader)
@@ -171,6 +173,7 @@ def chat(text: str = "Hello there.", **choice: Any) -> dict[str, Any]:
     return {
         "id": "1",
         "object": "chat.completion",
+        "created": 1,
         "model": "served",
         "choices": [
             {
@@ -183,6 +186,7 @@ def chat(text: str = "Hello there.", **choice: Any) -> dict[str, Any]:
         "usage": {
             "prompt_tokens": 10,
             "completion_tokens": 3,
+            "total_tokens": 13,
             "prompt_tokens_details": {"cached_tokens": 4},
         },
     }

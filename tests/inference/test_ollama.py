@@ -10,9 +10,11 @@ from inference.completion import Completion
 from inference.endpoint import EndpointSettings
 from inference.errors import BadRequest, ContextTooLong, DeadlinePassed, EngineDead, InvalidAnswer, LLMError
 from inference.message import ChatMessage, ToolCall
+from inference.ollama import OllamaLLM, PullProgress
 from inference.request import Request, ResponseSchema, Sampling, Tool
 from inference.secret import Secret
 from tests.inference.conformance import check_model, pieces
+from tests.inference.needs import needs
 from tests.inference.server import (
     OLLAMA_END,
     Behaviour,
@@ -25,8 +27,11 @@ from tests.inference.server import (
     whole,
 )
 
-pytest.importorskip("httpx2", reason="the extra `endpoints` is not installed")
-from inference.ollama import OllamaLLM, PullProgress  # after the skip, which is its point
+
+@pytest.fixture(autouse=True)
+def _endpoints() -> None:
+    needs("openai", "httpx2")
+
 
 SETTINGS: dict[str, Any] = {"idle_s": 20.0, "rng": Random(1)}
 
@@ -145,6 +150,27 @@ def test_an_answer_is_put_together() -> None:
     assert completion.usage.cached_tokens is None
 
 
+def test_a_result_names_the_tool_of_the_last_call_with_its_id() -> None:
+    """Ids of calls may come again in a conversation, where a server gives none or few."""
+    talk = (
+        ChatMessage.assistant("", [ToolCall("call_0", "add")]),
+        ChatMessage.tool("call_0", "2"),
+        ChatMessage.assistant("", [ToolCall("call_0", "subtract")]),
+        ChatMessage.tool("call_0", "1"),
+    )
+    _completion, body = called(ollama_says("a"), Request(talk))
+    assert [message["tool_name"] for message in body["messages"][1::2]] == ["add", "subtract"]
+
+
+def test_calls_have_an_id_of_their_own_in_the_whole_conversation() -> None:
+    said = {"tool_calls": [{"function": {"name": "add"}}, {"function": {"name": "add"}}]}
+    behaviour = chunked(lines({"message": said}, OLLAMA_END))
+    first, _body = called(behaviour)
+    talk = (ChatMessage.user("hi"), first.message(), ChatMessage.tool(first.tool_calls[0].id, "2"))
+    second, _body = called(behaviour, Request(talk))
+    assert len({call.id for completion in (first, second) for call in completion.tool_calls}) == 4
+
+
 def test_a_full_context_is_noted_since_ollama_cuts_in_silence() -> None:
     completion, _body = called(ollama_says("a", prompt_eval_count=4000, eval_count=96), context_tokens=4096)
     assert "may have been cut" in completion.notes[0]
@@ -157,6 +183,8 @@ def test_a_cut_answer_and_one_that_is_not_counted_are_told() -> None:
     )
     assert completion.finish_reason == "length"
     assert completion.usage.estimated
+    completion, _body = called(ollama_says("one", done_reason="length"))
+    assert "cut before max_tokens (512)" in completion.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """One line names a model; a wrong one is told with what to write instead, and never repeats a key."""
 
 import asyncio
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from inference.provider import OPENAI_URL, ModelSpec, open_model, parse_model
 from inference.recorded import RecordedLLM
 from inference.request import Request
 from inference.scripted import Rule, ScriptedLLM
+from tests.inference.needs import needs
 
 LINES = {
     "vllm:Qwen/Qwen3-8B": ModelSpec("vllm", "Qwen/Qwen3-8B"),
@@ -94,21 +94,14 @@ def test_changing_the_line_changes_the_model(tmp_path: Path) -> None:
     assert asyncio.run(said(open_model(f"replay:{run}#{identity}"))) == "from two"
 
 
-def test_a_vllm_line_tells_what_to_do_until_its_actor_is_there() -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"vllm serve Qwen/Qwen3-8B.*openai:http://localhost:8000/v1#Qwen"
-    ):
-        open_model("vllm:Qwen/Qwen3-8B")
-
-
 @pytest.mark.parametrize("line", ["replay:none", "scripted:none.yaml"])
 def test_a_file_that_is_not_there_is_told(line: str) -> None:
     with pytest.raises((ConfigurationError, RecordingBroken), match="cannot"):
         open_model(line)
 
 
-@pytest.mark.skipif(find_spec("openai") is None, reason="the extra `endpoints` is not installed")
 def test_endpoints_are_opened_with_their_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("openai", "httpx2")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     for line in ("openai:http://host:8000/v1#tiny", "ollama:http://host:11434#tiny"):
         model = open_model(line)

@@ -294,6 +294,53 @@ def test_a_file_is_lines_of_json_with_sorted_keys(tmp_path: Path) -> None:
         assert set(entry) == {"key", "model", "request", "completion"}
 
 
+def test_sorted_copies_of_two_runs_differ_only_where_the_answers_do(tmp_path: Path) -> None:
+    """Order, times and superseded answers differ from run to run, and say nothing."""
+
+    def answer(last: str) -> BaseLLM:
+        def script(request: Request, rng: Random) -> Answer:
+            return last if request.messages[-1].text == "c" else f"drew {rng.random()}"
+
+        return ScriptedLLM(script, name="voters", first_token_s=0.001)
+
+    async def run(name: str, last: str, *texts: str) -> list[str]:
+        path = tmp_path / f"{name}.jsonl"
+        for _time in range(2):
+            async with RecordedLLM.record(path, answer(last)) as model:
+                await ask(model, *texts)
+        recording = Recording(path)
+        recording.write_sorted(tmp_path / name)
+        with pytest.raises(RecordingBroken, match="File exists"):
+            recording.write_sorted(path)
+        recording.close()
+        return (tmp_path / name).read_text().splitlines()
+
+    async def main() -> None:
+        one = await run("one", "yes", "a", "b", "c", "b")
+        two = await run("two", "no", "b", "c", "b", "a")
+        assert len(one) == len(two) == 5
+        ((before, after),) = ((a, b) for a, b in zip(one, two, strict=True) if a != b)
+        assert ("yes" in before, "no" in after) == (True, True)
+        async with RecordedLLM.replay(tmp_path / "one") as model:
+            assert (await ask(model, "c", "b", "b", "a"))[0] == "yes"
+
+    asyncio.run(main())
+
+
+def test_joined_recordings_replay_as_one(tmp_path: Path) -> None:
+    async def main() -> None:
+        (first,) = await recorded(tmp_path / "one.jsonl", "a")
+        (second,) = await recorded(tmp_path / "two.jsonl", "b")
+        joined = tmp_path / "both.jsonl"
+        joined.write_text(
+            (tmp_path / "one.jsonl").read_text() + (tmp_path / "two.jsonl").read_text().split("\n", 1)[1]
+        )
+        async with RecordedLLM.replay(joined) as model:
+            assert await ask(model, "b", "a") == [second, first]
+
+    asyncio.run(main())
+
+
 def test_a_torn_last_line_is_cut_and_told(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     asyncio.run(recorded(path, "a", "b"))

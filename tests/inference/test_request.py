@@ -52,6 +52,8 @@ REFUSED: list[tuple[Any, str]] = [
     (lambda: Request.of("x", tool_choice="add"), "there are no tools"),
     (lambda: Request.of("x", tools=(ADD,), tool_choice="sub"), "required or one of add"),
     (lambda: Request.of("x", timeout_s=-1), "timeout_s is -1"),
+    (lambda: Caller(priority=101), "priority is 101"),
+    (lambda: Caller(agent=3), "caller's agent must be text"),  # type: ignore[arg-type]  # what is tested
     (lambda: ResponseSchema.json({"type": 7}), "no JSON schema"),
     (lambda: ResponseSchema.json([1]), "an object"),  # type: ignore[arg-type]  # what is tested
     (ResponseSchema.choice, "at least one"),

@@ -1,10 +1,10 @@
 """What is forgotten and why; and that what was done is not asked for again."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from inference.hashing_embedder import HashingEmbedder
 from memory.consolidation import Action, Decay, Expire, Merge, Summarise, consolidate

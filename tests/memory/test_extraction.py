@@ -1,10 +1,12 @@
 """What rules find in sentences, and what of a model's answer is believed."""
 
+import asyncio
 import json
 
 import pytest
 
-from memory.extraction import ANSWER_MAX, FACTS_MAX, extract_facts, extract_with
+from inference.scripted import ScriptedLLM
+from memory.extraction import ANSWER_MAX, FACTS_MAX, extract_by_model, extract_facts, extract_with
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,16 @@ def test_a_models_answer_is_checked_against_the_text() -> None:
     assert [(fact.subject, fact.object) for fact in found.facts] == [("Ada", "a boat")]
     assert found.refused == 3
     assert "I bought a boat" in asked[0]
+
+
+def test_a_language_model_is_asked_like_any_other_and_checked_like_any_other() -> None:
+    answer = json.dumps(
+        [{"subject": "Ada", "relation": "owns", "object": each} for each in ("a boat", "a castle")]
+    )
+    model = ScriptedLLM(lambda request, _: f"Here: {answer}" if "a boat" in request.messages[-1].text else "")
+    found = asyncio.run(extract_by_model(model, "I bought a boat", "Ada"))
+    assert [(fact.subject, fact.object) for fact in found.facts] == [("Ada", "a boat")]
+    assert found.refused == 1
 
 
 @pytest.mark.parametrize("answer", ["", "no list", "[", '{"a": 1}', "[" * 100_000, "[1" + "0" * ANSWER_MAX])

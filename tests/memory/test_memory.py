@@ -1,5 +1,7 @@
 """`Memory` as its users see it."""
 
+import asyncio
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -7,10 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from memory.errors import Conflict, InvalidItem, InvalidScope, NotAllowed, StoreClosed, UnknownItem
+from memory.errors import (
+    Conflict,
+    InvalidItem,
+    InvalidScope,
+    NotAllowed,
+    StoreClosed,
+    UnknownItem,
+    UnknownScope,
+)
 from memory.item import Draft, Kind
 from memory.memory import Memory
 from memory.scope import Scope
+from memory.seat import LocalDoor, Seat
 from memory.settings import MemorySettings
 from tests.memory.embedding import TinyEmbedder
 
@@ -196,7 +207,11 @@ def test_a_scope_is_purged_whole_and_only_it(memory: Memory) -> None:
         memory.purge(scope=ANN, within=SWARM)
     with pytest.raises(NotAllowed):
         memory.purge(scope=BEN, within=ANN)
+    nobody = Scope("t", swarm="s", role="r", agent="nobody")
+    with pytest.raises(UnknownScope, match="nothing was ever remembered"):
+        memory.purge(scope=nobody, within=nobody)
     assert len(memory.purge(scope=ANN, within=ANN)) == 30
+    assert memory.purge(scope=ANN, within=ANN) == []
     assert texts(memory, "note", ANN) == ["shared"]
 
 
@@ -205,6 +220,25 @@ def test_a_batch_is_written_whole_or_not_at_all(memory: Memory) -> None:
         memory.remember_all([Draft(ANN, "good"), Draft(ANN, "bad", derived_from=(99,))], scope=ANN)
     assert len(memory) == 0
     assert memory.check().rows == 0
+
+
+def test_a_batch_that_holds_what_is_known_gives_what_one_by_one_would(memory: Memory, tmp_path: Path) -> None:
+    """Batches take a short way where all is new; with what is known, or twice in it, they must not differ."""
+    rng = random.Random(8)
+    with Memory.open(tmp_path / "other", TinyEmbedder()) as other:
+        for turn in range(12):
+            into = rng.choice([SWARM, Scope("t", swarm="s", agent="ann", role="r"), Scope("t")])
+            fresh = [f"text {turn} {number}" for number in range(20)]
+            said = fresh + rng.sample(fresh, turn % 3) + [f"text {rng.randrange(turn + 1)} 3"] * (turn % 2)
+            many = memory.remember_all([Draft(into, text) for text in said], scope=ANN)
+            single = [other.remember(text, scope=ANN, into=into) for text in said]
+            assert [each.id for each in many] == [each.id for each in single], turn
+            assert [each.duplicate for each in many] == [each.duplicate for each in single], turn
+            assert len({each.sequence for each in many}) == 1
+        assert memory.check().sound
+        assert {item.text for item in memory.items(scope=ANN)} == {
+            item.text for item in other.items(scope=ANN)
+        }
 
 
 def test_kinds_validity_and_scopes_narrow_a_recall(memory: Memory) -> None:
@@ -242,6 +276,25 @@ def test_subscribers_hear_of_what_is_like_and_seen(memory: Memory) -> None:
     assert heard == ["red ship sails"]
     assert memory.unsubscribe(number)
     assert not memory.unsubscribe(number)
+
+
+def test_an_agent_waits_for_what_is_like_a_text_and_hears_of_nobody_elses(memory: Memory) -> None:
+    async def run() -> None:
+        seat = Seat(LocalDoor(memory), ANN)
+        waiting = asyncio.create_task(seat.next_like("rain at the dock", likeness=0.9, timeout_s=30))
+        await asyncio.sleep(0)
+        for scope, text in (
+            (BEN, "rain at the dock"),
+            (SWARM, "the ship is late"),
+            (SWARM, "rain at the dock"),
+        ):
+            await Seat(LocalDoor(memory), scope).remember(text)
+        found = await waiting
+        assert found is not None
+        assert (found.text, found.scope) == ("rain at the dock", SWARM)
+        assert await seat.next_like("rain", timeout_s=0.01) is None
+
+    asyncio.run(run())
 
 
 def test_an_explanation_tells_origin_and_score_as_far_as_the_reader_sees(memory: Memory) -> None:

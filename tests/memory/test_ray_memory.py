@@ -86,6 +86,26 @@ def test_errors_come_as_what_they_are_and_ids_of_others_stay_unknown(started: Ra
     asyncio.run(run())
 
 
+def test_an_agent_is_woken_by_what_is_like_on_whichever_shard(started: RayMemory) -> None:
+    async def run() -> None:
+        memory = fresh(started)
+        for scope in (SWARM, AGENTS[5]):
+            seat = memory.seat(AGENTS[5])
+            waiting = asyncio.create_task(seat.next_like("rain at the dock", likeness=0.9, timeout_s=60))
+            for number in range(600):  # until it listens: what is written before is not heard
+                await memory.seat(AGENTS[6]).remember(f"rain at the dock {number}", into=AGENTS[6])
+                await memory.seat(AGENTS[5]).remember(f"rain at the dock {number}", into=scope)
+                if waiting.done():
+                    break
+                await asyncio.sleep(0.02)
+            found = await waiting
+            assert found is not None
+            assert found.scope == scope
+        assert await memory.seat(AGENTS[5]).next_like("snow", timeout_s=0.2) is None
+
+    asyncio.run(run())
+
+
 def test_a_purge_reaches_what_was_made_on_another_shard(started: RayMemory) -> None:
     async def run() -> None:
         memory = fresh(started)
