@@ -19,6 +19,7 @@ from cluster.class_path import missing_parameters, resolve, resolve_agent, told
 from cluster.experiment import Experiment, RoleSection, substituted
 from cluster.located_yaml import nearest
 from cluster.run_memory import closed_seats
+from cluster.run_model import closed_model_seats
 
 
 def completed(experiment: Experiment) -> Experiment:
@@ -83,7 +84,7 @@ def plan_of(experiment: Experiment, *, run_id: str, journal: Path | None) -> Pla
         on_error=swarm.on_error,
         budget_messages=experiment.budget.messages,
         traffic_sample=swarm.traffic_sample,
-        seats=closed_seats(experiment),
+        seats={**closed_seats(experiment), **closed_model_seats(experiment)},
     )
     plan.check()
     for item in experiment.send:

@@ -83,6 +83,12 @@ def run(
     on: Annotated[
         Literal["local", "ray"] | None, typer.Option(help="Where to run; else as the file says.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LINE", help="The agents' language model, such as ollama:qwen3:0.6b; else the file's."
+        ),
+    ] = None,
     address: Annotated[
         str | None, typer.Option(help="The Ray cluster's address; else one is found, or started.")
     ] = None,
@@ -99,10 +105,12 @@ def run(
         rayswarm run experiments/library_survey.yaml
 
         rayswarm run experiments/library_survey.yaml --set input=src --set swarm.cells=4 --on ray
+
+        rayswarm run experiments/committee.yaml --model ollama:qwen3:0.6b
     """
 
     _find_modules_beside(file)
-    given = [*(settings or []), *([f"on={on}"] if on else [])]
+    given = [*([f"model={model}"] if model else []), *(settings or []), *([f"on={on}"] if on else [])]
     experiment = load_experiment(file, given)
     if address is not None and experiment.on != "ray":
         raise ConfigurationError("--address is of a Ray cluster, and this run is local: add --on ray")

@@ -180,7 +180,9 @@ def run_view(summary: Summary) -> RenderableType:
 
 def _trials_table(summary: Summary) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    measures = sorted({name for result in summary.results for name in result["measures"]})
+    measures = _measures(summary.results)
+    if len(measures) > ESTIMATES:  # they stand below, a line for each
+        measures = []
     swept = any(result["arm"] for result in summary.results)
     for name in (
         "trial",
@@ -209,6 +211,10 @@ def _trials_table(summary: Summary) -> Table:
             *("" if value is None else f"{value:,.6g}" for value in values),
         )
     return table
+
+
+def _measures(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted({name for result in results for name in result["measures"]})
 
 
 def _arms_table(results: Sequence[Mapping[str, Any]]) -> Table:
@@ -266,11 +272,18 @@ def _results_views(results: Sequence[Mapping[str, Any]]) -> list[RenderableType]
     views: list[RenderableType] = []
     names = list(dict.fromkeys(name for result in results for name in result["results"]))
     single = [name for name in names if not any(_is_list(result["results"].get(name)) for result in results)]
-    if single:
+    measures = _measures(results)
+    if len(measures) <= ESTIMATES:  # they are columns of the trials
+        measures = []
+    if single or measures:
         table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("result")
+        table.add_column("measure or result" if measures else "result")
         for result in results[:LISTED_ROWS]:
             table.add_column(arm_text(result["arm"]) or f"trial {result['trial']}", justify="right")
+        for name in measures:
+            table.add_row(
+                name, *(_value_text(result["measures"].get(name)) for result in results[:LISTED_ROWS])
+            )
         for name in single:
             table.add_row(
                 name, *(_value_text(result["results"].get(name)) for result in results[:LISTED_ROWS])

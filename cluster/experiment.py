@@ -19,7 +19,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -34,7 +33,9 @@ from actors.plan import Limits
 from actors.topology import topology_from
 from cluster.class_path import resolve, resolve_agent, unknown_parameters
 from cluster.located_yaml import Document, KeyPath, Problem, assigned, load, nearest, undotted
+from cluster.model_section import BudgetSection, ModelSection, check_budget, name_model
 from cluster.problem import as_problem, located, problem_in, report
+from cluster.schema import STRICT, Amount, Count, Positive, Seconds
 from cluster.sweep import Trial, arms_of, trials_of
 
 MAXIMUM_TRIALS = 10_000
@@ -44,14 +45,9 @@ _INPUT = re.compile(r"\$\{input((?:\.[\w-]+)*)\}")
 _FIXED = ("name", "seed", "sweep", "repeats")
 _ROLE_NAME = r"^[A-Za-z_][\w.-]*$"
 
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
+    model_config = STRICT
 
 
 class RoleSection(_Section):
@@ -158,14 +154,6 @@ class StopSection(_Section):
     when: list[Condition] = []
 
 
-class BudgetSection(_Section):
-    """What a trial may use. One that reaches a bound is ended there, and its result says so."""
-
-    messages: Positive | None = None
-    seconds: Seconds | None = None
-    """Wall time."""
-
-
 class MeasureSection(_Section):
     """A measure to keep, and which of its statistics stands for it in summaries."""
 
@@ -217,6 +205,8 @@ class Experiment(_Section):
     """How agents agree, for `setup` to pass on."""
     memory: MemorySection | None = None
     """`true` for one with its defaults."""
+    model: ModelSection | None = None
+    """A line, or a mapping with the line as its `name`."""
     swarm: SwarmSection
     faults: list[dict[str, Any]] = []
     stop: StopSection = StopSection()
@@ -242,6 +232,18 @@ class Experiment(_Section):
     @classmethod
     def _memory_may_be_a_switch(cls, memory: Any) -> Any:
         return {True: {}, False: None}[memory] if isinstance(memory, bool) else memory
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _model_may_be_a_line(cls, model: Any) -> Any:
+        return {"name": model} if isinstance(model, str) else None if model is False else model
+
+    @field_validator("budget")
+    @classmethod
+    def _budget_can_be_kept(cls, budget: BudgetSection, info: ValidationInfo) -> BudgetSection:
+        if "model" in info.data and "swarm" in info.data:
+            check_budget(budget, info.data["model"], info.data["swarm"].roles)
+        return budget
 
     @field_validator("faults")
     @classmethod
@@ -340,6 +342,7 @@ def load_experiment(path: Path, settings: Sequence[str] = ()) -> Experiment:
     """
     document = load(path)
     for setting in settings:
+        name_model(document)
         _known_role(document.value, undotted(setting.partition("=")[0].strip()), f"--set {setting}")
         document.assign(setting)
     if isinstance(document.value, dict):

@@ -22,9 +22,11 @@ from actors.plan import Plan
 from actors.replay import entries_of, placement_in
 from cluster.experiment import Experiment, canonical_json
 from cluster.located_yaml import Document
+from cluster.model_section import name_model
 from cluster.provenance import git_commit, machine, versions
 from cluster.results import RunFolder, TrialFolder, now, read_json, write_json
 from cluster.run_memory import FOLDER, SHARD, origin_of
+from cluster.run_model import take_answers
 from cluster.runner import Observer, Summary, run_missing, trial_plan
 from memory.branch import branch
 from memory.errors import MemoryFault
@@ -49,6 +51,7 @@ def fork_run(request: ForkRequest, observer: Observer) -> Summary:
     placement = placement_in(parent.journal, old_plan)
     document = Document(dict(old.configuration()), {}, "the run's configuration")
     for setting in request.settings:
+        name_model(document)
         document.assign(setting)
     document.assign(f"swarm.cells={placement.packed}")
     document.assign("on=local")
@@ -112,6 +115,7 @@ def _begin(request: ForkRequest, folder: RunFolder, old: Experiment, new: Experi
         _branch_memory(request, plan, parent, trial)
     write_json(trial.path / "configuration.json", new.configuration())
     write_json(trial.path / "before.json", old.configuration())
+    take_answers(parent.path, trial.path)
     options = [word for setting in request.settings for word in ("--set", setting)]
     words = [
         "rayswarm",

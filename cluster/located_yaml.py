@@ -81,8 +81,10 @@ class Document:
 
     def assign(self, setting: str) -> None:
         """Carries out `path=value` as given to `--set`; the value is YAML. Raises `ConfigurationError`."""
-        origin = f"--set {setting}"
         name, equals, text = setting.partition("=")
+        # What somebody gives for a key, or before the @ of an address, may be a secret: it is not repeated.
+        secret = name.strip().endswith("key") or "@" in text
+        origin = f"--set {name}" if secret else f"--set {setting}"
         if not equals or not name.strip():
             raise ConfigurationError(f"{origin}: write it as path=value, for example --set swarm.cells=4")
         path = undotted(name.strip())

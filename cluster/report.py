@@ -17,6 +17,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from cluster.cost_section import cost_table
 from cluster.figures import SERIES, Drawing, role_of, topology_figure
 from cluster.findings import FIGURES, Arm, arms_of, figures_of, finals_of, scalar_results_of
 from cluster.knowledge import knowledge_of
@@ -147,6 +148,7 @@ def _context(record: Record) -> dict[str, Any]:
         "roles": list(roles.items()),
         "knowledge": knowledge and (Markup(knowledge.svg), knowledge.caption),  # noqa: S704 - see above
         "cost": _cost(record),
+        "model_cost": cost_table(record, arms),
         "recoveries": _recoveries(record),
         "configuration": _yaml(record.manifest.get("configuration")),
         "command": str(record.manifest.get("command") or ""),
@@ -384,10 +386,18 @@ def _provenance(record: Record) -> list[tuple[str, str]]:
         ("Configuration hash", str(manifest.get("configuration_hash") or "")),
         ("Git commit", f"{commit}, with uncommitted changes" if commit and changed else commit),
         ("Seed", str(manifest.get("seed", ""))),
+        ("Model", "; ".join(_model(name, told) for name, told in mapping(manifest.get("models")).items())),
         ("Versions", _listing(manifest.get("versions"))),
         ("Machine", _listing(manifest.get("machine"))),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _model(name: str, told: object) -> str:
+    """A model of the run: the line that named it, what answered, and what is said of it."""
+    known = mapping(told)
+    engine = _listing(known.get("engine"))
+    return f"{name} ({known.get('identity', 'not known')}){f', {engine}' if engine else ''}"
 
 
 def _listing(value: object) -> str:

@@ -34,6 +34,7 @@ from cluster.experiment import Experiment
 from cluster.provenance import git_commit, machine, versions
 from cluster.report import write_report
 from cluster.results import RunFolder, State, TrialFolder, now, read_json, run_folder, write_json, written
+from cluster.run_model import RunModels, join_recordings, needs_ray
 from cluster.sweep import Trial
 from cluster.tables import arm_key
 from cluster.trial import TrialObserver, run_trial, save_state
@@ -128,6 +129,7 @@ def run_experiment(request: Request, observer: Observer) -> Summary:
     missing = [trial for trial in experiment.trials if folder.trial(trial.number).result is None]
     if missing:
         _prepared(experiment, missing[0], folder)
+        RunModels(folder, Path(request.file)).check_arms(experiment, missing)
     folder.path.mkdir(parents=True, exist_ok=True)
     with folder.lock():
         _write_manifest(request, folder, observer)
@@ -184,27 +186,33 @@ class _Run:
         self.states = [State(folder.trial(trial.number).status["state"]) for trial in self.trials]
         self.interrupted = False
         self.fresh_results = False
+        self.attempted = False
 
     async def trials_missing(self, missing: Sequence[Trial]) -> None:
         """Runs the trials that are not done."""
         self._save(State.RUNNING if missing else State.DONE)
-        with _sigterm_cancels():
-            for trial in missing:
-                self.observer.trial_begins(trial, len(self.trials))
-                self.states[trial.number] = State.RUNNING
-                self._save(State.RUNNING)
-                try:
-                    self.states[trial.number] = State.INTERRUPTED
-                    self.states[trial.number] = await self._attempt(trial)
-                finally:
-                    self.observer.trial_ended(trial, self.states[trial.number])
+        models = RunModels(self.folder, Path(str(self.folder.manifest["file"])), self.observer.note)
+        try:
+            with _sigterm_cancels():
+                for trial in missing:
+                    self.observer.trial_begins(trial, len(self.trials))
+                    self.states[trial.number] = State.RUNNING
+                    self._save(State.RUNNING)
+                    try:
+                        self.states[trial.number] = State.INTERRUPTED
+                        self.states[trial.number] = await self._attempt(trial, models)
+                    finally:
+                        self.observer.trial_ended(trial, self.states[trial.number])
+        finally:
+            await models.aclose()
 
-    async def _attempt(self, trial: Trial) -> State:
+    async def _attempt(self, trial: Trial, models: RunModels) -> State:
         folder = self.folder.trial(trial.number)
+        self.attempted = True
         try:
             experiment, plan = _prepared(self.experiment, trial, self.folder)
             write_json(folder.path / "configuration.json", experiment.configuration())
-            await run_trial(trial, experiment, plan, folder, observer=self.observer)
+            await run_trial(trial, experiment, plan, folder, models, observer=self.observer)
             self.fresh_results = True
             return State.DONE
         except (KeyboardInterrupt, CancelledError):
@@ -234,6 +242,8 @@ class _Run:
             write_report(self.folder.path)
         else:
             self._save(state)
+        if self.attempted:
+            join_recordings(self.folder)
         return Summary(self.folder, state, summary.results, summary.errors)
 
     def _save(self, state: State) -> None:
@@ -247,7 +257,7 @@ def _ray_for(
     trials: Sequence[Trial], experiment: Experiment, address: str | None, observer: Observer
 ) -> Iterator[None]:
     """Holds Ray while the trials run, if any of them runs on it: to start it for each would take seconds of each."""
-    if not any(experiment.of_trial(trial).on == "ray" for trial in trials):
+    if not any(needs_ray(experiment.of_trial(trial)) for trial in trials):
         yield
         return
     # Ray is imported by who runs on it: it takes half a second.

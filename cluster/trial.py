@@ -9,21 +9,27 @@ Rules:
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
+from actors.errors import HandlerFailed
+from actors.llm_seat import SPENT
 from actors.measure import MeasureRow
 from actors.plan import Plan
 from actors.run import Progress, RunResult
 from actors.swarm import Swarm
+from cluster.call_log import FILE as CALLS
+from cluster.cost import costs_in, is_shown, rows_of
 from cluster.experiment import Experiment, MeasureSection, substituted
 from cluster.results import State, TrialFolder, now, write_json
 from cluster.run_memory import with_memory
+from cluster.run_model import RunModels, with_model
 from cluster.sweep import Trial
 from cluster.tables import arm_key, write_messages, write_metrics
+from inference.errors import BudgetExceeded
 
 SAVE_INTERVAL_S = 5.0
 MAXIMUM_EDGES = 2000
@@ -47,6 +53,8 @@ class Ending:
     spent_s: float = 0.0
     """Wall time that earlier parts of an interrupted trial took."""
     reason: str = ""
+    refused_before: Mapping[str, int] = field(default_factory=dict)
+    """Counts of a fork's past: what its run was refused does not end it."""
 
     @property
     def seconds(self) -> tuple[float, str] | None:
@@ -61,11 +69,14 @@ class Ending:
         ]
         return min(bounds, default=None)
 
-    def reached(self, messages: int, measures: Mapping[str, MeasureRow]) -> bool:
-        """Whether the trial ends here, by the messages taken so far and the last row of each measure."""
+    def reached(self, messages: int, measures: Mapping[str, MeasureRow], counts: Mapping[str, int]) -> bool:
+        """Whether the trial ends here, by the messages taken so far, the last row of each measure, and the counts."""
         budget = self.experiment.budget.messages
         if budget is not None and messages >= budget:
             self.reason = "budget.messages"
+        for unit, name in (("tokens", "budget.tokens"), ("usd", "budget.money_usd")):
+            if counts.get(SPENT + unit, 0) > self.refused_before.get(SPENT + unit, 0):
+                self.reason = name
         for condition in self.experiment.stop.when:
             row = measures.get(condition.measure)
             if row is not None and condition.holds(row.mean):
@@ -94,6 +105,7 @@ async def run_trial(
     experiment: Experiment,
     plan: Plan,
     folder: TrialFolder,
+    models: RunModels,
     *,
     address: str | None = None,
     observer: TrialObserver | None = None,
@@ -112,13 +124,18 @@ async def run_trial(
         if observer is not None:
             observer.progressed(latest)
 
-    async with with_memory(experiment, plan, folder.path, address) as seated:
+    async with (
+        with_memory(experiment, plan, folder.path, address) as remembering,
+        with_model(experiment, remembering, folder.path, models) as seated,
+    ):
         swarm = Swarm.on_ray(seated, address) if experiment.on == "ray" else Swarm.local(seated)
         async with swarm:
             if observer is not None:
                 observer.swarm_began(swarm)
             result = await _run(swarm, ending, progressed)
             dashboard = swarm.dashboard
+    costs = costs_in(folder.path / CALLS)
+    result = msgspec.structs.replace(result, measures=[*result.measures, *rows_of(costs, result.now)])
     value = {
         **_identity(trial),
         **_outcome(result, experiment.measures),
@@ -126,6 +143,9 @@ async def run_trial(
         "ended": ending.of(result),
         "topology": _topology(plan),
         "dashboard": dashboard,
+        **(
+            {"model_cost": {role: cost.to_json() for role, cost in costs.items()}} if experiment.model else {}
+        ),
     }
     _write_tables(folder.path, trial, experiment.measures, result)
     write_json(folder.path / "result.json", value)
@@ -140,16 +160,32 @@ async def _run(swarm: Swarm, ending: Ending, progressed: Callable[[Progress], No
     await swarm.begin([(item.to, substituted(item.content, experiment.input)) for item in experiment.send])
     if swarm.resumed:
         before = await swarm.harvest()
-        if ending.reached(before.messages, {row.measure: row for row in before.measures}):
+        if swarm.plan.before is not None:
+            ending.refused_before = before.counts
+        if _reached(ending, before):
             return before
         rounds = None if rounds is None else max(0, rounds - int(before.now))
     left = ending.seconds
-    return await swarm.run(
-        rounds=rounds,
-        timeout_s=None if left is None else max(left[0], 0.0),
-        progress=progressed,
-        stop=lambda latest: ending.reached(latest.messages, latest.measures),
-    )
+    try:
+        return await swarm.run(
+            rounds=rounds,
+            timeout_s=None if left is None else max(left[0], 0.0),
+            progress=progressed,
+            stop=lambda latest: ending.reached(latest.messages, latest.measures, latest.counts),
+        )
+    except HandlerFailed as error:
+        # A handler that lets the refusal pass, in a swarm that stops at errors: it is the budget that ends the trial.
+        if f"{BudgetExceeded.__name__}: the run " not in str(error):
+            raise
+        result = await swarm.harvest()
+        if not _reached(ending, result):
+            raise
+        return result
+
+
+def _reached(ending: Ending, result: RunResult) -> bool:
+    """Whether a swarm that has left this is at its end."""
+    return ending.reached(result.messages, {row.measure: row for row in result.measures}, result.counts)
 
 
 def save_state(folder: TrialFolder, trial: Trial, state: State, error: str = "") -> None:
@@ -208,7 +244,7 @@ def _outcome(result: RunResult, measures: Sequence[MeasureSection]) -> dict[str,
 def last_values(rows: Sequence[MeasureRow], wanted: Sequence[MeasureSection]) -> dict[str, float]:
     """For each measure that is kept the value that stands for it: of its last row the mean, or what `show` names."""
     shown = {section.measure: section.show for section in wanted}
-    last = {row.measure: row for row in rows if not shown or row.measure in shown}
+    last = {row.measure: row for row in rows if (row.measure in shown if shown else is_shown(row.measure))}
     return {measure: float(getattr(row, shown.get(measure, "mean"))) for measure, row in sorted(last.items())}
 
 

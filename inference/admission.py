@@ -12,8 +12,11 @@ Rules:
   it named, and the window is halved; each answer opens it by the inverse of its size (additive increase, multiplicative
   decrease: D.-M. Chiu, R. Jain, Computer Networks 17, 1989). So those who waited do not come back as a storm, whether
   or not the endpoint's rate is known.
+* After a hold one request goes alone, a probe (the half-open state of a circuit breaker: M. Nygard, "Release It!",
+  2007). The others follow when it is answered, or is not refused within `PROBE_S`: refusals are quick, answers are not.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -22,6 +25,9 @@ from inference.fair_queue import FairQueue
 from inference.limits import Rate, ServingLimits
 from inference.rate import RateLimiter
 from inference.request import Caller
+
+PROBE_S = 1.0
+"""An endpoint that has not refused a request in this time has taken it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,10 @@ class Admission:
         self._deadlines: list[tuple[float, int]] = []
         self._window = float(limits.running_requests)
         self._held_until_s = float("-inf")
+        self._probing = False
+        """Held, and no request since then is known to have been taken."""
+        self._probe: tuple[int, float] | None = None
+        """The request that tries, and since when."""
 
     @property
     def waiting(self) -> int:
@@ -61,6 +71,11 @@ class Admission:
     def running(self) -> int:
         """Requests sent and not answered."""
         return len(self._running)
+
+    def by_role(self) -> tuple[Counter[str], Counter[str]]:
+        """(waiting, running) requests of each role. Walks over all of them."""
+        waiting = Counter(ticket.caller.role for ticket in self._waiting.values())
+        return waiting, Counter(ticket.caller.role for ticket in self._running.values())
 
     def offer(self, ticket: Ticket, now_s: float) -> None:
         """A request wants to be sent. Raises `QueueFull` or `DeadlinePassed`; then it is not taken."""
@@ -107,20 +122,24 @@ class Admission:
     def start(self, now_s: float) -> Ticket | None:
         """The request to send now, if any may go."""
         ticket = self._next()
-        if ticket is None or not self._has_place() or self._rate.wait_s(now_s, ticket.tokens) > 0:
+        if ticket is None or not self._has_place(now_s) or self._rate.wait_s(now_s, ticket.tokens) > 0:
             return None
         self._rate.take(now_s, ticket.tokens)
         self._queues[ticket.caller.priority].take(ticket.number)
         self._leave(ticket.number)
         self._running[ticket.number] = ticket
+        if self._probing:
+            self._probe = (ticket.number, now_s)
         return ticket
 
     def wait_s(self, now_s: float) -> float | None:
         """When to ask again though nothing ends before: for the rate, a hold or a deadline. None: not needed."""
         waits = []
         ticket = self._next()
-        if ticket is not None and self._has_place():
+        if ticket is not None and self._has_place(now_s):
             waits.append(self._rate.wait_s(now_s, ticket.tokens))
+        elif ticket is not None and self._probe is not None:
+            waits.append(self._probe[1] + PROBE_S - now_s)
         while self._deadlines and self._deadlines[0][1] not in self._waiting:
             heappop(self._deadlines)
         if self._deadlines:
@@ -134,6 +153,9 @@ class Admission:
         queue = self._queues.get(ticket.caller.priority)
         if queue is not None:
             queue.correct(ticket.caller.role, ticket.caller.agent, used_tokens - ticket.tokens)
+        if self._probe is not None and self._probe[0] == number:
+            self._probe = None
+            self._probing = self._probing and not answered
         if answered:
             self._window = min(float(self._limits.running_requests), self._window + 1.0 / self._window)
 
@@ -143,9 +165,12 @@ class Admission:
             self._window = max(1.0, self._window / 2)
         self._held_until_s = max(self._held_until_s, now_s + seconds)
         self._rate.hold(now_s, seconds)
+        self._probing, self._probe = True, None
 
-    def _has_place(self) -> bool:
-        return len(self._running) < int(self._window)
+    def _has_place(self, now_s: float) -> bool:
+        if self._probe is not None and now_s >= self._probe[1] + PROBE_S:
+            self._probing, self._probe = False, None
+        return self._probe is None and len(self._running) < int(self._window)
 
     def _next(self) -> Ticket | None:
         for priority in sorted(self._queues, reverse=True):

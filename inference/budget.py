@@ -6,13 +6,17 @@ Rules:
   estimated), and by no more than the calls in flight do.
 * A call that definitely did not happen is given back. One that may have happened is charged what it reserved.
 * Where there is a ceiling in money, a price must be known: an unknown one is not zero.
+* With a ledger (`inference/ledger.py`) a budget outlives its process.
 * Money is counted in whole billionths of a dollar, charges rounded up, so that sums neither drift nor lose.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from inference.errors import BudgetExceeded, ConfigurationError
+from inference.ledger import Ledger
 from inference.limits import BudgetLimits, Ceiling
 from inference.request import Caller
 
@@ -42,9 +46,15 @@ class Spent:
 class Reservation:
     """What is held for one call. It ends once: settled, released or forfeited."""
 
-    def __init__(self, accounts: tuple[_Account, ...], held: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        accounts: tuple[_Account, ...],
+        held: tuple[int, int],
+        ended: Callable[[int, int], None] | None = None,
+    ) -> None:
         self._accounts = accounts
         self._held = held
+        self._ended = ended
         self._open = True
 
     def settle(self, tokens: int, usd: float | None) -> None:
@@ -66,14 +76,22 @@ class Reservation:
             for unit in (0, 1):
                 account.reserved[unit] -= self._held[unit]
                 account.spent[unit] += charge[unit]
+        if self._ended is not None:
+            self._ended(*charge)
 
 
 class Budget:
     """The ceilings of a run, and what stands against them."""
 
-    def __init__(self, limits: BudgetLimits) -> None:
+    def __init__(self, limits: BudgetLimits, ledger: Ledger | None = None) -> None:
+        """With a `ledger` it goes on from what stands there, and keeps it."""
         self._limits = limits
+        self._ledger = ledger
         self._accounts: dict[str, _Account] = {}
+        for (role, agent), spent in ledger.spent.items() if ledger is not None else ():
+            for account in self._accounts_of(Caller(agent, role)):
+                for unit in (0, 1):
+                    account.spent[unit] += spent[unit]
 
     def reserve(self, caller: Caller, tokens: int, usd: float | None) -> Reservation:
         """Holds the most that a call can use. Raises `BudgetExceeded` if a ceiling does not allow it."""
@@ -86,10 +104,24 @@ class Budget:
                     f"give the model its Price (FREE if it costs nothing), or leave the ceiling out"
                 )
             _check(account, amount)
+        ended = None
+        if self._ledger is not None:
+            ended = partial(self._ledger.end, self._ledger.hold(caller.role, caller.agent, *amount))
         for account in accounts:
             for unit in (0, 1):
                 account.reserved[unit] += amount[unit]
-        return Reservation(accounts, amount)
+        return Reservation(accounts, amount, ended)
+
+    def close(self) -> None:
+        """Lets the ledger go. It may be called twice."""
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def charge(self, caller: Caller, tokens: int, usd: float) -> None:
+        """Adds what was spent before, by a process that is no more. Ceilings do not stop it: it has happened."""
+        for account in self._accounts_of(caller):
+            account.spent[0] += tokens
+            account.spent[1] += _billionths(usd)
 
     def spent(self, *, role: str | None = None, agent: str | None = None) -> Spent:
         """Of the run; or of a role; or of an agent."""
@@ -134,7 +166,10 @@ def _check(account: _Account, amount: tuple[int, int]) -> None:
             raise BudgetExceeded(
                 f"{account.name} may spend {_amount(limit, unit)}: {_amount(account.spent[unit], unit)} are spent, "
                 f"{_amount(account.reserved[unit], unit)} held for calls in flight, and this call may use "
-                f"{_amount(amount[unit], unit)}"
+                f"{_amount(amount[unit], unit)}",
+                account=account.name.split()[1],
+                unit=("tokens", "usd")[unit],
+                final=account.spent[unit] + amount[unit] > limit,
             )
 
 

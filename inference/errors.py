@@ -116,9 +116,19 @@ class DeadlinePassed(LLMError):
 
 
 class BudgetExceeded(LLMError):
-    """A ceiling in tokens or money does not allow the call. The text names the ceiling and what stands against it."""
+    """A ceiling in tokens or money does not allow the call. The text names the ceiling and what stands against it.
+
+    `account` is `run`, `role` or `agent`, `unit` is `tokens` or `usd`. `final` is false where it is only what is held
+    for calls in flight that stands in the way: when they have settled, the call may be allowed.
+    """
 
     reason = "budget exceeded"
+
+    def __init__(self, text: str, *, account: str = "run", unit: str = "tokens", final: bool = True) -> None:
+        super().__init__(text)
+        self.account = account
+        self.unit = unit
+        self.final = final
 
 
 class RecordingMiss(LLMError):

@@ -4,7 +4,8 @@ Rules:
 * A call waits its turn (`inference/admission.py`), reserves what it may cost (`inference/budget.py`), is sent, and
   settles. So the most that a run can spend is known before each call.
 * Identical deterministic requests in flight are one: the first is computed and charged to who asked it, the others have
-  its answer. It goes on while anybody waits for it. What streams or samples freely is computed for itself.
+  its answer, at no cost and with a note. It goes on while anybody waits for it. What streams or samples freely is
+  computed for itself.
 * "Slow down" and "not now" (`RateLimited`, or a dead engine that definitely had nothing) are everybody's: all callers
   wait until the time that the endpoint named, and the call goes back into the queue; a stream is not tried again. So
   give the endpoint below `RetryPolicy(attempts=1)`: two that retry would double the waits.
@@ -12,6 +13,7 @@ Rules:
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -21,13 +23,15 @@ from msgspec.structs import replace
 from inference.admission import Admission, Ticket
 from inference.budget import Budget, Reservation
 from inference.clock import Clock, SystemClock, within
-from inference.completion import Completion, Delta
+from inference.completion import Completion, Delta, Timing
 from inference.errors import DeadlinePassed, EngineDead, InvalidAnswer, LLMError, QueueFull, RateLimited
 from inference.limits import BudgetLimits, Rate, ServingLimits
 from inference.llm import BaseLLM, TokenCount
 from inference.price import Price
 from inference.request import Request, request_hash
 
+SHARED = "computed once, for an identical request in flight, which bears the cost"
+"""The note on an answer that was another's too."""
 _UNNAMED_HOLD_S = 1.0
 """Where an endpoint says to slow down and not for how long; doubled with each attempt of a call."""
 
@@ -86,15 +90,26 @@ class LimitedLLM(BaseLLM):
         """Requests in the queue: a cell looks here before it takes on more."""
         return self._admission.waiting
 
+    @property
+    def running(self) -> int:
+        """Requests sent and not answered."""
+        return self._admission.running
+
+    def by_role(self) -> tuple[Counter[str], Counter[str]]:
+        """(waiting, running) requests of each role."""
+        return self._admission.by_role()
+
     async def complete(self, request: Request) -> Completion:
         """The model's answer, when it is this request's turn."""
         key = request_hash(request, self.identity) if request.deterministic else ""
         flight = self._flights.get(key)
+        is_shared = flight is not None and not flight.task.done()
         if flight is None or flight.task.done():
             flight = self._depart(request, key)
         flight.waiters += 1
         try:
-            return await within(self._clock, request.timeout_s, self._landed(flight))
+            completion = await within(self._clock, request.timeout_s, self._landed(flight))
+            return _borne_by_another(completion) if is_shared else completion
         except TimeoutError:
             raise DeadlinePassed(
                 f"{self.identity} did not answer within {request.timeout_s:g} s",
@@ -115,7 +130,7 @@ class LimitedLLM(BaseLLM):
         deadline_s = None if request.timeout_s is None else began_s + request.timeout_s
         ticket = Ticket(self._tickets, request.caller, _most(count, request), deadline_s)
         try:
-            async with self._sending(ticket, count, request) as call:
+            async with self._sending(ticket, count, request, 1) as call:
                 left_s = None if deadline_s is None else max(0.0, deadline_s - self._clock.now())
                 async with aclosing(self._model.stream(replace(request, timeout_s=left_s))) as stream:
                     async for delta in stream:
@@ -124,15 +139,16 @@ class LimitedLLM(BaseLLM):
                         else:
                             call.completion = self._told(delta.completion, call.queue_s)
                             yield Delta(completion=call.completion)
-        except LLMError as error:
-            self._heed(error, 1)
-            raise
         finally:
             self._sent.discard(ticket.number)
 
     async def count_tokens(self, request: Request) -> TokenCount:
         """The model's own count."""
         return await self._model.count_tokens(request)
+
+    def describe(self) -> dict[str, Any]:
+        """The model's own."""
+        return self._model.describe()
 
     async def aclose(self) -> None:
         """Ends what waits and runs, and closes the model."""
@@ -174,29 +190,33 @@ class LimitedLLM(BaseLLM):
         asked = replace(request, timeout_s=None)  # each who waits has a deadline of its own
         for attempt in range(1, self._limits.attempts + 1):
             try:
-                async with self._sending(ticket, count, request) as call:
+                async with self._sending(ticket, count, request, attempt) as call:
                     call.completion = self._told(await self._model.complete(asked), call.queue_s)
                 return call.completion
             except LLMError as error:
-                if not self._heed(error, attempt) or attempt == self._limits.attempts:
+                if not self._goes_again(error) or attempt == self._limits.attempts:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
-    def _heed(self, error: LLMError, attempt: int) -> bool:
-        """What one caller learns of the endpoint, all keep to. True if the call may be made again after that."""
-        if not (error.transient and error.definite) or isinstance(error, QueueFull):
-            return False
+    def _heed(self, error: LLMError, attempt: int) -> None:
+        """What one caller learns of the endpoint, all keep to."""
+        if not _is_for_all(error):
+            return
         named_s = error.wait_s if isinstance(error, RateLimited) else None
         wait_s = _UNNAMED_HOLD_S * 2.0 ** (attempt - 1) if named_s is None else named_s
-        longest_s = self._limits.longest_hold_s
-        self._admission.hold(self._clock.now(), min(wait_s, longest_s))
-        self._pump()
-        return named_s is None or named_s <= longest_s
+        self._admission.hold(self._clock.now(), min(wait_s, self._limits.longest_hold_s))
+
+    def _goes_again(self, error: LLMError) -> bool:
+        """True if the call may be made again after the hold."""
+        named_s = error.wait_s if isinstance(error, RateLimited) else None
+        return _is_for_all(error) and (named_s is None or named_s <= self._limits.longest_hold_s)
 
     # --- One call -----------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _sending(self, ticket: Ticket, prompt: int, request: Request) -> AsyncIterator[_Call]:
+    async def _sending(
+        self, ticket: Ticket, prompt: int, request: Request, attempt: int
+    ) -> AsyncIterator[_Call]:
         """From the request's turn to its end: what it may use is held, and what it used is charged."""
         began_s = self._clock.now()
         await self._turn(ticket)
@@ -208,6 +228,7 @@ class LimitedLLM(BaseLLM):
             try:
                 yield call
             except LLMError as error:
+                self._heed(error, attempt)  # before its place is given to the next
                 if error.definite:
                     self._sent.discard(ticket.number)
                     reservation.release()
@@ -237,12 +258,11 @@ class LimitedLLM(BaseLLM):
         """A completion with its wait, and with its cost where the model did not tell."""
         timing = completion.timing
         total_s = None if timing.total_s is None else timing.total_s + queue_s
+        first_s = None if timing.first_token_s is None else timing.first_token_s + queue_s
         cost_usd = completion.cost_usd
         if cost_usd is None and self._price is not None:
             cost_usd = self._price.cost_usd(completion.usage)
-        return replace(
-            completion, timing=replace(timing, total_s=total_s, queue_s=queue_s), cost_usd=cost_usd
-        )
+        return replace(completion, timing=Timing(total_s, first_s, queue_s), cost_usd=cost_usd)
 
     # --- The queue ----------------------------------------------------------------------------------------------
 
@@ -288,6 +308,16 @@ class LimitedLLM(BaseLLM):
         await self._clock.sleep(wait_s)
         self._alarm = None
         self._pump()
+
+
+def _borne_by_another(completion: Completion) -> Completion:
+    cost_usd = None if completion.cost_usd is None else 0.0
+    return replace(completion, cost_usd=cost_usd, notes=(*completion.notes, SHARED))
+
+
+def _is_for_all(error: LLMError) -> bool:
+    """True for what says something of the endpoint and nothing of the request."""
+    return error.transient and error.definite and not isinstance(error, QueueFull)
 
 
 def _most(prompt: int, request: Request) -> int:

@@ -10,7 +10,7 @@ Rules that every model keeps, and `tests/inference/conformance.py` checks on eac
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -49,6 +49,10 @@ class BaseLLM(ABC):
     async def count_tokens(self, request: Request) -> TokenCount:
         """The length of the prompt; by default estimated by the simple tokenizer."""
         return TokenCount(prompt_tokens(request), exact=False)
+
+    def describe(self) -> dict[str, Any]:
+        """What a manifest should say of the model: plain values, no key. By default its identity."""
+        return {"identity": self.identity}
 
     async def aclose(self) -> None:  # noqa: B027  # most models hold nothing, and need not say so
         """Gives back what the model holds: connections, files. It may be called twice."""

@@ -14,6 +14,7 @@ Everything wrong with a line is told with what to write instead. A key is never 
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from inference.pydantic_ai_model import PydanticAILLM
 from inference.recorded import RecordedLLM
 from inference.script_file import load_script
 from inference.secret import Secret
+from inference.vllm_settings import VLLMSettings
 
 Provider = Literal["vllm", "openai", "ollama", "pydantic-ai", "scripted", "replay"]
 OPENAI_URL = "https://api.openai.com/v1"
@@ -71,16 +73,21 @@ def parse_model(line: str) -> ModelSpec:
     return _READERS[provider](rest)
 
 
-def open_model(line: str | ModelSpec, settings: EndpointSettings | None = None) -> BaseLLM:
-    """The model that a line names. `settings` are for endpoints. Raises `ConfigurationError` with the mend."""
+def open_model(
+    line: str | ModelSpec, settings: EndpointSettings | None = None, *, vllm: VLLMSettings | None = None
+) -> BaseLLM:
+    """The model that a line names. `settings` are for endpoints, `vllm` for a model in an actor.
+
+    A `vllm:` line starts the actor, on Ray, and waits until it serves: in an event loop use `asyncio.to_thread`.
+    Raises `ConfigurationError` with the mend.
+    """
     spec = parse_model(line) if isinstance(line, str) else line
     settings = settings or EndpointSettings()
     match spec.provider:
         case "vllm":
-            raise ConfigurationError(
-                f"model is {spec}, and the vLLM actor is not part of this installation. Serve the model with vLLM's "
-                f"own server (vllm serve {spec.name}) and write openai:http://localhost:8000/v1#{spec.name}"
-            )
+            # Imported here, so that no other line loads Ray.
+            start: Callable[..., BaseLLM] = import_module("inference.ray_vllm").start_vllm
+            return start(spec.name, vllm)
         case "openai":
             return OpenAICompatLLM(spec.place, spec.name, settings=_with_own_key(spec, settings))
         case "ollama":

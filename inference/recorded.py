@@ -14,7 +14,7 @@ Rules:
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from inference.completion import Completion, Delta
 from inference.errors import ERRORS, ConfigurationError, LLMError, RecordingMiss
@@ -104,6 +104,10 @@ class RecordedLLM(BaseLLM):
     async def count_tokens(self, request: Request) -> TokenCount:
         """The model's count; in a replay the estimate of the simple tokenizer."""
         return await (self._model.count_tokens(request) if self._model else super().count_tokens(request))
+
+    def describe(self) -> dict[str, Any]:
+        """The model's own; in a replay its identity, and that it is one."""
+        return self._model.describe() if self._model else {**super().describe(), "replayed": True}
 
     async def aclose(self) -> None:
         """Closes the file, and the model."""

@@ -3,9 +3,8 @@
 Rules:
 * `Panellist.answering(function)` makes a class whose answers are the function's, plain or async. The function gets
   the question and the context and returns an `Answer`.
-* `ModelPanellist` puts the question into words, gives them to `context.llm`, and reads the last line `ANSWER: ...`.
-  What sits at `context.llm` is any async callable that takes the text and returns [text, tokens]; it is called
-  through `context.effect`, so that its answers are journaled and a replay pays for none.
+* `ModelPanellist` puts the question into words, asks `context.llm`, and reads the last line `ANSWER: ...`. What the
+  model says is journaled, so a replay pays for none.
 * An answer that holds no such line is an abstention: it is never guessed at.
 """
 
@@ -70,10 +69,9 @@ class ModelPanellist(Panellist):
 
     async def answer(self, question: Question, context: Context) -> Answer:
         """What the model says."""
-        text, tokens = await context.effect(context.llm, self.prompt(question))
-        return Answer(
-            context.address, question.number, self.vote_in(text), max(1, int(tokens)), text[:REASON_LENGTH]
-        )
+        completion = await context.llm.complete(self.prompt(question))
+        text, tokens = completion.text, max(1, completion.usage.total_tokens)
+        return Answer(context.address, question.number, self.vote_in(text), tokens, text[:REASON_LENGTH])
 
     def prompt(self, question: Question) -> str:
         """The question in words."""

@@ -20,7 +20,7 @@ from inference.errors import (
     QueueFull,
     RateLimited,
 )
-from inference.limited import LimitedLLM
+from inference.limited import SHARED, LimitedLLM
 from inference.limits import BudgetLimits, Ceiling, Rate, ServingLimits
 from inference.llm import BaseLLM, TokenCount
 from inference.price import FREE, Price
@@ -116,11 +116,14 @@ def test_identical_deterministic_requests_in_flight_are_computed_once() -> None:
         assert {completion.text for completion in done} == {"answer to x", "answer to y"}
         assert len(engine.began) == 2
         assert budget.spent().tokens == 16
+        shared = [completion for completion in done if SHARED in completion.notes]
+        assert len(shared) == 49
+        assert sum(completion.cost_usd for completion in done) == pytest.approx(budget.spent().usd)
         await model.complete(requests[0])
         assert len(engine.began) == 3  # it is no cache
 
     budget = Budget(BudgetLimits())
-    run(test, budget=budget)
+    run(test, budget=budget, price=Price(1.0, 10.0))
 
 
 def test_requests_that_sample_freely_are_each_computed() -> None:
@@ -262,6 +265,33 @@ def test_retry_after_is_kept_to_by_all_callers_together() -> None:
 
     budget = Budget(BudgetLimits())
     run(test, faults=[RateLimited("slow down", wait_s=7.0)], budget=budget)
+
+
+def test_a_storm_of_refusals_ends_with_one_probe_a_wait() -> None:
+    class Closed(Engine):
+        """Refuses until 21 s, then takes 5 s for an answer."""
+
+        async def complete(self, request: Request) -> Completion:
+            self.began.append((self.clock.now(), request.messages[-1].text))
+            await self.clock.sleep(0.01)
+            if self.clock.now() < 21.0:
+                raise RateLimited("slow down", wait_s=5.0)
+            await self.clock.sleep(5.0)
+            return Completion((Choice("open"),), Usage(5, 3))
+
+    async def main() -> None:
+        clock = VirtualClock()
+        engine = Closed(clock)
+        async with LimitedLLM(engine, ServingLimits(running_requests=64), clock=clock) as model:
+            done = await outcomes(model, *(asked(str(number), f"a/{number}") for number in range(200)))
+        assert {completion.text for completion in done} == {"open"}
+        times = [at for at, _ in engine.began]
+        assert times[:64] == [0.0] * 64
+        assert times[64:69] == pytest.approx([5.01, 10.02, 15.03, 20.04, 25.05])  # one probe a wait
+        assert times[69] == pytest.approx(26.05)  # the fifth is not refused at once: the others follow
+        assert len([at for at in times if at < 26]) == 69
+
+    asyncio.run(main())
 
 
 def test_a_dead_engine_that_had_nothing_is_waited_for_and_one_that_may_have_is_not() -> None:

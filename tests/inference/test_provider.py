@@ -94,13 +94,6 @@ def test_changing_the_line_changes_the_model(tmp_path: Path) -> None:
     assert asyncio.run(said(open_model(f"replay:{run}#{identity}"))) == "from two"
 
 
-def test_a_vllm_line_tells_what_to_do_until_its_actor_is_there() -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"vllm serve Qwen/Qwen3-8B.*openai:http://localhost:8000/v1#Qwen"
-    ):
-        open_model("vllm:Qwen/Qwen3-8B")
-
-
 @pytest.mark.parametrize("line", ["replay:none", "scripted:none.yaml"])
 def test_a_file_that_is_not_there_is_told(line: str) -> None:
     with pytest.raises((ConfigurationError, RecordingBroken), match="cannot"):

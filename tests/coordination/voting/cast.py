@@ -1,10 +1,12 @@
 """Agents that the tests of moderated deliberations share. At module level, so that any process finds them."""
 
-from typing import Any
+from random import Random
 
 from actors import Agent, Context, Message
+from actors.llm_seat import LLMSeat, LLMSeats
 from coordination.voting import Answer, Choice, Number, Panellist, Question
 from coordination.voting.transcript import to_data
+from inference import Request, ScriptedLLM
 
 
 class Follower(Panellist):
@@ -48,32 +50,32 @@ async def estimate(question: Question, context: Context) -> Answer:
 Estimator = Panellist.answering(estimate)
 
 
-async def model(prompt: str) -> list[Any]:
-    """Stands in for a language model: says tea, unless others gave reasons for milk; counts words as tokens."""
+def model(request: Request, rng: Random) -> str:
+    """Stands in for a language model: says tea, unless others gave reasons for milk."""
+    prompt = request.messages[-1].text
     if "Choose one" in prompt:
-        return ["It is clear.\nANSWER: milk", len(prompt.split())]
+        return "It is clear.\nANSWER: milk"
     answer = "milk" if "milk" in prompt.partition("Others answered")[2] else "tea"
-    return [f"I weighed it.\nANSWER: **{answer}**", len(prompt.split())]
+    return f"I weighed it.\nANSWER: **{answer}**"
 
 
-def model_of(context: Context) -> Any:
-    """Sits at `context.llm`."""
-    return milkman if context.address.endswith("/0") else model
-
-
-async def milkman(prompt: str) -> list[Any]:
+def milkman(request: Request, rng: Random) -> str:
     """Always says milk."""
-    return ["ANSWER: milk", len(prompt.split())]
+    return "ANSWER: milk"
 
 
-def no_model(context: Context) -> Any:
-    """Sits at `context.llm` in a replay."""
-    return unreachable
-
-
-async def unreachable(prompt: str) -> list[Any]:
+def unreachable(request: Request, rng: Random) -> str:
     """Must not be called."""
     raise AssertionError("a replay called the model")
+
+
+def model_of(context: Context) -> LLMSeat:
+    """Sits at `context.llm`."""
+    return LLMSeats(ScriptedLLM(milkman if context.address.endswith("/0") else model))(context)
+
+
+no_model = LLMSeats(ScriptedLLM(unreachable))
+"""Sits at `context.llm` in a replay."""
 
 
 class Client(Agent):

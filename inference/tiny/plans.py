@@ -1,0 +1,65 @@
+"""Plans: a goal becomes three or four steps, in the right order, with the goal's names and numbers in the right places.
+
+Held out are combinations of names and numbers of a goal.
+"""
+
+import json
+import random
+
+from inference.message import ChatMessage
+from inference.tiny.conversation import Conversation
+from inference.tiny.word import ARTICLES, PEOPLE, PLACES, name_of, names_of
+
+_WAYS = {"truck": "drive", "ship": "sail", "plane": "fly"}
+_ASK = (
+    "Plan the steps. Answer as JSON.",
+    "Give the steps of a plan as JSON.",
+    "Make a plan. Answer as JSON.",
+)
+
+
+def plan_messages(goal: str, phrasing: int = 0) -> tuple[ChatMessage, ...]:
+    """Asks for a plan; `phrasing` chooses among the wordings."""
+    return (ChatMessage.system(_ASK[phrasing % 3]), ChatMessage.user(goal))
+
+
+def draw(rng: random.Random) -> Conversation:
+    """One of four kinds of goals."""
+    goal, steps = rng.choice((_delivery, _meeting, _repair, _report))(rng)
+    messages = plan_messages(goal, rng.randrange(3))
+    return Conversation("plans", f"plan {steps}", messages, json.dumps({"steps": steps}))
+
+
+def _delivery(rng: random.Random) -> tuple[str, list[str]]:
+    start, end = names_of(rng, PLACES, 2)
+    load, way = f"{rng.randint(2, 99)} {name_of(rng, ARTICLES)}", rng.choice(tuple(_WAYS))
+    goal = rng.choice(
+        (f"Bring {load} from {start} to {end} by {way}.", f"By {way} to {end} from {start}: {load}.")
+    )
+    return goal, [f"load {load} in {start}", f"{_WAYS[way]} to {end}", f"unload {load}"]
+
+
+def _meeting(rng: random.Random) -> tuple[str, list[str]]:
+    first, second = names_of(rng, PEOPLE, 2)
+    place, hour = name_of(rng, PLACES), rng.randint(1, 24)
+    goal = rng.choice(
+        (
+            f"Meet {first} and {second} in {place} at {hour}.",
+            f"A meeting at {hour} in {place} with {first} and {second}.",
+        )
+    )
+    return goal, [f"book a room in {place} at {hour}", f"invite {first}", f"invite {second}"]
+
+
+def _repair(rng: random.Random) -> tuple[str, list[str]]:
+    what, owner = name_of(rng, ARTICLES), name_of(rng, PEOPLE)
+    goal = rng.choice((f"Repair the {what} of {owner}.", f"{owner} has a broken {what}."))
+    return goal, [f"order parts for {what}", f"repair {what}", f"test {what}", f"tell {owner}"]
+
+
+def _report(rng: random.Random) -> tuple[str, list[str]]:
+    about, reader, pages = name_of(rng, PLACES), name_of(rng, PEOPLE), rng.randint(2, 30)
+    goal = rng.choice(
+        (f"A report on {about} for {reader}, {pages} pages.", f"{reader} wants {pages} pages on {about}.")
+    )
+    return goal, [f"search {about}", f"write {pages} pages", f"send to {reader}"]

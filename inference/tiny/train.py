@@ -1,0 +1,260 @@
+"""Trains the tiny model: Qwen3's architecture, from fixed seeds, in minutes on two CPU cores.
+
+Rules:
+* The budget is in steps, so the same versions, machine type and threads give the same model.
+* Every conversation is new: what generalises is diversity, not repetition. Only answers are learnt.
+* AdamW with a short warm-up and a cosine (Loshchilov and Hutter 2019), gradients clipped; weights in float32, saved in
+  bfloat16, and tested as saved.
+* The folder appears whole or not at all; where it is, nothing is done.
+"""
+
+import json
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from inference.extra import optional
+from inference.tiny.families import FAMILIES, held_out, training
+from inference.tiny.measure import Answerer, score
+from inference.tiny.packing import Batch, Example, batches
+from inference.tiny.place import PINNED, REPORT, ROOT, model_folder
+from inference.tiny.report import NOTE, Report, table
+from inference.tiny.template import CLOSES, PAD, rendered
+from inference.tiny.tokenizer import VOCABULARY, save_tokenizer, trained_tokenizer
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides the model, beside the families."""
+
+    seed: int = 0
+    steps: int = 1_000
+    rows: int = 12
+    """Of a batch: packed rows of `length` tokens."""
+    length: int = 256
+    width: int = 160
+    layers: int = 4
+    heads: int = 5
+    key_value_heads: int = 1
+    head_width: int = 32
+    inner_width: int = 448
+    context_tokens: int = 2_048
+    learning_rate: float = 2e-3
+    warm_up_steps: int = 50
+    decay: float = 0.01
+    tokenizer_conversations: int = 4_000
+    test_prompts: int = 250
+    """Of each family."""
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with its tokenizer, and what its training took."""
+
+    model: Any
+    tokenizer: Any
+    losses: list[tuple[int, float]]
+    conversations: int
+    tokens: int
+    seconds: float
+
+
+def train(settings: Settings, say: Say) -> Trained:
+    """Trains a model. Sets the threads and the seed of torch, which are the process's own."""
+    torch = optional("torch", "vllm", "training")
+    torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
+    first = islice(training(settings.seed), settings.tokenizer_conversations)
+    tokenizer = trained_tokenizer(rendered(each.messages, each.tools) + each.expected for each in first)
+    model = _model(settings, tokenizer)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=settings.decay,
+        fused=True,
+    )
+    say(f"{sum(each.numel() for each in model.parameters()):,} parameters, {settings.steps:,} steps")
+    started = time.monotonic()
+    losses: list[tuple[int, float]] = []
+    recent: list[float] = []
+    conversations = tokens = 0
+    stream = batches(_examples(tokenizer, settings.seed), settings.rows, settings.length)
+    for step, batch in enumerate(islice(stream, settings.steps), start=1):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _share(step, settings)
+        loss = _loss(model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        recent.append(loss.item())
+        conversations += int(batch.segments.max())
+        tokens += int((batch.segments > 0).sum())
+        if step % 50 == 0 or step == settings.steps:
+            spent = time.monotonic() - started
+            losses.append((step, sum(recent) / len(recent)))
+            recent = []
+            left = spent / step * (settings.steps - step)
+            say(
+                f"step {step:>5}  loss {losses[-1][1]:.4f}  {tokens / spent:>6,.0f} tokens/s  {left:>4.0f} s left"
+            )
+    return Trained(model, tokenizer, losses, conversations, tokens, time.monotonic() - started)
+
+
+def save(trained: Trained, settings: Settings, folder: Path) -> None:
+    """Writes the model in Hugging Face's format, in bfloat16, with tokenizer, template and generation settings."""
+    torch = optional("torch", "vllm", "training")
+    trained.model.to(torch.bfloat16).save_pretrained(folder)
+    save_tokenizer(trained.tokenizer, folder, settings.context_tokens)
+
+
+def make(folder: Path, settings: Settings, say: Say) -> Report:
+    """Trains, saves, tests what was saved, writes report.json, and only then puts the folder in its place."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="making-", dir=folder.parent) as scratch:
+        made = Path(scratch) / folder.name
+        made.mkdir()
+        trained = train(settings, say)
+        save(trained, settings, made)
+        say("testing on held-out prompts")
+        started = time.monotonic()
+        answerer = Answerer(made)
+        families = {
+            family.name: score(answerer, held_out(family, settings.seed, settings.test_prompts))
+            for family in FAMILIES
+        }
+        report = Report(
+            note=NOTE,
+            families=families,
+            losses=trained.losses,
+            parameters=sum(each.numel() for each in trained.model.parameters()),
+            vocabulary=trained.tokenizer.get_vocab_size(),
+            steps=settings.steps,
+            conversations=trained.conversations,
+            tokens=trained.tokens,
+            training_seconds=round(trained.seconds, 1),
+            testing_seconds=round(time.monotonic() - started, 1),
+            threads=settings.threads,
+            load=round(os.getloadavg()[0], 2),
+            settings=asdict(settings),
+            versions={name: version(name) for name in PINNED},
+        )
+        (made / REPORT).write_text(json.dumps(msgspec.to_builtins(report), indent=1) + "\n")
+        made.rename(folder)
+    return report
+
+
+def _model(settings: Settings, tokenizer: Any) -> Any:
+    transformers = optional("transformers", "vllm", "training")
+    end, pad = tokenizer.token_to_id(CLOSES), tokenizer.token_to_id(PAD)
+    config = transformers.Qwen3Config(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=settings.width,
+        intermediate_size=settings.inner_width,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.key_value_heads,
+        head_dim=settings.head_width,
+        max_position_embeddings=settings.context_tokens,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        tie_word_embeddings=True,
+        attn_implementation="sdpa",
+        use_cache=True,
+        bos_token_id=None,
+        eos_token_id=end,
+        pad_token_id=pad,
+    )
+    model = transformers.Qwen3ForCausalLM(config)
+    model.generation_config = transformers.GenerationConfig(
+        eos_token_id=end, pad_token_id=pad, do_sample=False
+    )
+    return model
+
+
+def _examples(tokenizer: Any, seed: int) -> Iterator[Example]:
+    """Conversations as tokens, without end."""
+    stream = training(seed)
+    while True:
+        some = list(islice(stream, 256))
+        prompts = tokenizer.encode_batch([rendered(each.messages, each.tools) for each in some])
+        answers = tokenizer.encode_batch([each.expected + CLOSES for each in some])
+        yield from ((prompt.ids, answer.ids) for prompt, answer in zip(prompts, answers, strict=True))
+
+
+def _loss(model: Any, batch: Batch) -> Any:
+    """The mean cross-entropy of the answers' tokens of a batch."""
+    torch = optional("torch", "vllm", "training")
+    segments, targets = torch.from_numpy(batch.segments), torch.from_numpy(batch.targets)
+    length = segments.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    sees = (segments[:, None, :, None] == segments[:, None, None, :]) & causal
+    hidden = model.model(
+        input_ids=torch.from_numpy(batch.tokens),
+        position_ids=torch.from_numpy(batch.positions),
+        attention_mask=sees,
+        use_cache=False,
+    ).last_hidden_state
+    learnt = targets >= 0
+    return torch.nn.functional.cross_entropy(hidden[learnt] @ model.lm_head.weight.T, targets[learnt])
+
+
+def _share(step: int, settings: Settings) -> float:
+    """Of the learning rate: a linear rise, then a cosine to nothing."""
+    rise = min(1.0, step / settings.warm_up_steps)
+    return rise * (1 + math.cos(math.pi * step / (settings.steps + 1))) / 2
+
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to put it; in models/ by the hash of the scripts.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Fewer make a worse model sooner.")] = Settings.steps,
+    threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = Settings.threads,
+    again: Annotated[bool, typer.Option("--again", help="Make it even if it is there.")] = False,
+) -> None:
+    """Train the tiny model and test it on held-out prompts; where it is there already, do nothing.
+
+    \b
+    Examples:
+      python -m inference.tiny.train                                into models/, once
+      python -m inference.tiny.train --again                        once more
+      python -m inference.tiny.train --steps 100 --folder /tmp/raw  a quick, bad one
+    """
+    target = model_folder() if folder is None else folder
+    if target.exists() and not again:
+        typer.echo(f"{target} is there")
+        return
+    for name in (
+        "OMP_WAIT_POLICY",
+        "KMP_BLOCKTIME",
+    ):  # a thread that spins at a barrier starves its neighbours
+        os.environ.setdefault(name, {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}[name])
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    if target.exists():
+        shutil.rmtree(target)
+    report = make(target, Settings(steps=steps, threads=threads), typer.echo)
+    typer.echo(table(report))
+    typer.echo(f"in {target.relative_to(ROOT) if target.is_relative_to(ROOT) else target}")
+
+
+if __name__ == "__main__":
+    app()
