@@ -6,6 +6,7 @@ its own.
 """
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -28,6 +29,9 @@ def serve_fault() -> str:
         import_module("openai")
     except Exception as error:  # of many kinds: what it needs is missing, or of another version
         return f"ray.serve.llm cannot be imported here ({type(error).__name__}: {error!s:.160})"
+    # It turns all logs on, and the client's line for each request would count against it.
+    for name in ("httpx", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return ""
 
 

@@ -8,7 +8,7 @@ Rules:
   and what was under way is charged what it might have used. Its callers are told that their calls may have happened.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,10 +16,9 @@ from uuid import uuid4
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.accounted import AccountedLLM
-from inference.limits import BudgetLimits
+from cluster.accounted import AccountedLLM, Bounds
+from inference.limits import Rate, ServingLimits
 from inference.model_plan import ModelPlan
-from inference.price import Price
 from inference.ray_service import RayService
 from inference.service_desk import SESSIONS, ServiceDesk
 from inference.service_llm import ServiceLLM, ServiceSettings
@@ -31,6 +30,9 @@ START_TIMEOUT_S = 120.0
 CALLS = 1_000_000
 """That a trial may have under way: at most one for each agent whose turn waits."""
 _CALLS_A_SESSION = 4
+_WIDE = ServingLimits(
+    running_requests=CALLS, queued_requests=CALLS, queued_tokens=10**12, agent_requests=CALLS, attempts=1
+)
 
 
 @dataclass(frozen=True)
@@ -51,20 +53,21 @@ def _found(name: str, identity: str) -> NamedService:
 
 
 def start_model(plan: ModelPlan) -> NamedService:
-    """Starts the service of a model, and waits until it is open."""
+    """Starts the service of a model, and waits until it is open. Queue and rate are the accounts', before it."""
     name = f"model/{uuid4().hex}"
-    service = RayService.start(plan, name=name, options={"namespace": NAMESPACE})
+    service = RayService.start(
+        replace(plan, limits=_WIDE, rate=Rate()), name=name, options={"namespace": NAMESPACE}
+    )
     return NamedService(service.actor, service.identity, name)
 
 
 class AccountsActor:
     """What runs in the actor's process: a desk before a trial's accounts."""
 
-    def __init__(
-        self, model: NamedService, folder: Path, limits: BudgetLimits, price: Price | None, held: int
-    ) -> None:
-        self._model = ServiceLLM(model)
-        self._books = (folder, limits, price, held)
+    def __init__(self, model: NamedService, folder: Path, bounds: Bounds) -> None:
+        self._model = ServiceLLM(model, ServiceSettings(waiting_requests=CALLS))
+        self._folder = folder
+        self._bounds = bounds
         self._desk: ServiceDesk | None = None
 
     async def identity(self) -> str:
@@ -100,7 +103,7 @@ class AccountsActor:
     def _at_desk(self) -> ServiceDesk:
         """The desk; made in the actor's event loop, on its first call."""
         if self._desk is None:
-            self._desk = ServiceDesk(AccountedLLM(self._model, *self._books), held=CALLS)
+            self._desk = ServiceDesk(AccountedLLM(self._model, self._folder, self._bounds), held=CALLS)
         return self._desk
 
 
@@ -109,10 +112,8 @@ def door_of(accounts: NamedService) -> ServiceLLM:
     return ServiceLLM(accounts, ServiceSettings(waiting_requests=CALLS))
 
 
-def start_accounts(
-    model: NamedService, folder: Path, limits: BudgetLimits, price: Price | None, held: int
-) -> NamedService:
-    """Starts the actor and waits until its books are open. `held`: calls at the model's service at a time."""
+def start_accounts(model: NamedService, folder: Path, bounds: Bounds) -> NamedService:
+    """Starts the actor and waits until its books are open."""
     remote: Any = ray.remote(AccountsActor)  # its stubs take every method for a plain function
     name = f"accounts/{uuid4().hex}"
     node = ray.get_runtime_context().get_node_id()
@@ -124,7 +125,7 @@ def start_accounts(
         max_restarts=RESTARTS,
         max_task_retries=0,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-    ).remote(model, folder.resolve(), limits, price, held)
+    ).remote(model, folder.resolve(), bounds)
     try:
         identity = ray.get(actor.identity.remote(), timeout=START_TIMEOUT_S)
     except BaseException:

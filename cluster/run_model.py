@@ -1,9 +1,9 @@
 """The language model of a run: opened when a trial needs it, seated in its plan, its cost told, closed with the run.
 
 Rules:
-* The model is opened once for all trials that have the same one: an engine takes minutes to load. It has the queue and
-  the rate. Each trial has its own budget and books before it (`cluster/accounted.py`), in its own folder: in this
-  process, or on Ray in an actor (`cluster/ray_model.py`), so that all cells share one budget.
+* The model is opened once for all trials that have the same one: an engine takes minutes to load. Each trial has a
+  queue, a rate, a budget and books of its own before it (`cluster/accounted.py`): in this process, or on Ray in an
+  actor (`cluster/ray_model.py`), so that all cells share them.
 * A trial that goes on, or is tried again, goes on with its books: what was answered is not asked again, and what was
   spent is spent. Only `--fresh` begins without.
 * In a replay agents have their seats, and nothing behind them: what the model said comes from the journal.
@@ -13,11 +13,13 @@ Rules:
 
 import asyncio
 import shutil
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -25,19 +27,23 @@ from actors.context import Context
 from actors.errors import ConfigurationError, SwarmError
 from actors.llm_seat import LLMSeats
 from actors.plan import Plan
-from cluster.accounted import AccountedLLM
+from cluster.accounted import AccountedLLM, Bounds
 from cluster.experiment import Experiment, canonical_json
 from cluster.model_section import ModelSection, found_line
 from cluster.results import RunFolder, write_json, written
 from cluster.sweep import Trial
 from inference.completion import Completion
 from inference.errors import LLMError
+from inference.limits import Rate
 from inference.llm import BaseLLM
 from inference.model_plan import ModelPlan
-from inference.provider import RECORDING, parse_model
+from inference.ollama import DEFAULT_URL
+from inference.provider import RECORDING, ModelSpec, parse_model
 from inference.request import Request
-from inference.service import open_service
+from inference.service import open_recorded
+from inference.telemetry import ObservedLLM
 
+_LISTENING_S = 5.0
 CHECKED_HERE = ("scripted", "replay", "openai", "ollama")
 """Providers whose models open at once, so that a run can look before it begins."""
 
@@ -91,6 +97,8 @@ class RunModels:
             plan = self._plan(section)
             if plan.spec.provider in CHECKED_HERE and plan.mode == "live":
                 asyncio.run(_closed_again(plan))
+            if plan.mode != "replay" and experiment.on == "local":
+                _check_listening(plan.spec)
 
     async def opened(self, experiment: Experiment) -> tuple[Any, ModelPlan]:
         """The model of a trial's experiment, and its plan; a model that was open for other trials is closed."""
@@ -105,9 +113,9 @@ class RunModels:
             if experiment.on == "ray":
                 self._model = await asyncio.to_thread(_started, plan)
             elif needs_ray(experiment):  # its engine starts in minutes
-                self._model = await asyncio.to_thread(open_service, plan)
+                self._model = ObservedLLM(await asyncio.to_thread(open_recorded, plan), plan.spec)
             else:
-                self._model = open_service(plan)
+                self._model = ObservedLLM(open_recorded(plan), plan.spec)
         self._key = key
         described = await asyncio.to_thread(self._model.describe)
         self._write_down(section, plan, self._model.identity, described)
@@ -171,8 +179,7 @@ async def _here(
     model: BaseLLM, served: ModelPlan, experiment: Experiment, trial: Path
 ) -> AsyncIterator[BaseLLM]:
     with _told():
-        limits, held = experiment.budget.limits(), served.limits.queued_requests
-        accounted = AccountedLLM(model, trial, limits, served.known_price, held)
+        accounted = AccountedLLM(model, trial, _bounds(experiment, served))
     try:
         yield accounted
     finally:
@@ -186,13 +193,18 @@ async def _on_ray(
     # Ray is imported by who runs on it: it takes half a second.
     from cluster.ray_model import door_of, start_accounts  # noqa: PLC0415 - the reason is above
 
-    limits, price, held = experiment.budget.limits(), served.known_price, served.limits.queued_requests
     with _told():
-        accounts = await asyncio.to_thread(start_accounts, model, trial, limits, price, held)
+        accounts = await asyncio.to_thread(start_accounts, model, trial, _bounds(experiment, served))
     try:
         yield door_of(accounts)
     finally:
         await asyncio.to_thread(accounts.stop)
+
+
+def _bounds(experiment: Experiment, served: ModelPlan) -> Bounds:
+    """What holds a trial's calls back."""
+    rate = Rate() if served.mode == "replay" else served.rate
+    return Bounds(experiment.budget.limits(), served.known_price, served.limits, rate)
 
 
 def _started(plan: ModelPlan) -> Any:
@@ -203,8 +215,23 @@ def _started(plan: ModelPlan) -> Any:
 
 async def _closed_again(plan: ModelPlan) -> None:
     with _told():
-        model = open_service(plan)
+        model = open_recorded(plan)
     await model.aclose()
+
+
+def _check_listening(spec: ModelSpec) -> None:
+    """Raises `ConfigurationError` if nobody listens at an address of this machine: calls would be tried for minutes."""
+    url = urlsplit(spec.place or (DEFAULT_URL if spec.provider == "ollama" else ""))
+    if spec.provider not in ("openai", "ollama") or url.hostname not in ("localhost", "127.0.0.1", "::1"):
+        return
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        socket.create_connection((url.hostname, port), _LISTENING_S).close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"model: nobody listens at {url.hostname}:{port} for {spec} ({error.strerror or error}): start the server, "
+            f"or mend the address"
+        ) from None
 
 
 @contextmanager

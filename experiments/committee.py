@@ -98,7 +98,9 @@ class Member(Panellist):
         ]
         measure = list(facts)[int(context.address.partition("/")[2]) % len(facts)]
         name = name_of(context.address)
-        text, tokens = await self._ask(vote_messages(name, measure, proposal["name"], facts, said), context)
+        text, tokens = await self._ask(
+            vote_messages(name, measure, proposal["name"], facts, said=said), context
+        )
         vote, reason = vote_in(text)
         right = vote is not None and vote == json.loads(ballot(measure, *facts[measure]))["vote"]
         self._tell(context, "vote", text, valid=vote is not None, right=right, about=proposal["name"])

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from inference.admission import Admission, Ticket
 from inference.budget import Budget, Reservation
 from inference.clock import Clock, SystemClock, within
-from inference.completion import Completion, Delta, Timing
+from inference.completion import Completion, Delta
 from inference.errors import DeadlinePassed, EngineDead, InvalidAnswer, LLMError, QueueFull, RateLimited
 from inference.limits import BudgetLimits, Rate, ServingLimits
 from inference.llm import BaseLLM, TokenCount
@@ -262,7 +262,8 @@ class LimitedLLM(BaseLLM):
         cost_usd = completion.cost_usd
         if cost_usd is None and self._price is not None:
             cost_usd = self._price.cost_usd(completion.usage)
-        return replace(completion, timing=Timing(total_s, first_s, queue_s), cost_usd=cost_usd)
+        waited = replace(timing, total_s=total_s, first_token_s=first_s, queue_s=queue_s)
+        return replace(completion, timing=waited, cost_usd=cost_usd)
 
     # --- The queue ----------------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ def open_observed(plan: ModelPlan, *, clock: Clock | None = None, resumed: bool 
     limited = LimitedLLM(
         model,
         plan.limits,
-        rate=Rate() if plan.mode == "replay" else plan.rate,
+        rate=Rate() if "replay" in (plan.mode, plan.spec.provider) else plan.rate,
         budget=budget,
         price=plan.known_price,
         clock=clock,

@@ -7,7 +7,7 @@ Rules:
   since its reply was lost, takes nothing twice.
 * Answers stand in the session's outbox until the caller confirms them: a reply that is lost is given again. Whoever
   asks for answers has all that are there, and none waits for a slower one.
-* At most `held` requests are here, with the answers that nobody has confirmed. What would exceed that is not taken.
+* At most `held` requests are here, with the answers that nobody has fetched. What would exceed that is not taken.
 * A caller from whom nothing is heard for `lease_s` is gone: its calls are cancelled, which frees what they held, and
   its session is forgotten. So does one that leaves.
 """
@@ -56,6 +56,8 @@ class _Session:
         self.outbox: deque[msgspec.Raw] = deque()
         self.first = 1
         """The count of the first answer in the outbox."""
+        self.delivered = 0
+        """The count of the last answer that was handed out; it may not have arrived."""
         self.ready = asyncio.Event()
 
     def confirm(self, last: int) -> None:
@@ -67,7 +69,9 @@ class _Session:
             self.ready.clear()
 
     def held(self) -> int:
-        return len(self.calls) + len(self.outbox)
+        """What takes room. Answers handed out do not: who asks for nothing more confirms the last ones late."""
+        last = self.first - 1 + len(self.outbox)
+        return len(self.calls) + last - max(self.delivered, self.first - 1)
 
 
 class ServiceDesk:
@@ -106,7 +110,7 @@ class ServiceDesk:
 
     @property
     def held(self) -> int:
-        """Requests that are here, with the answers that nobody has confirmed."""
+        """Requests that are here, with the answers that nobody has fetched."""
         return sum(session.held() for session in self._sessions.values())
 
     @property
@@ -154,6 +158,7 @@ class ServiceDesk:
                 break
             room -= len(memoryview(answer))
             answers.append(answer)
+        known.delivered = max(known.delivered, known.first - 1 + len(answers))
         return Delivery(session, known.first - 1 + len(answers), tuple(answers))
 
     async def cancel(self, session: str, numbers: list[int]) -> None:

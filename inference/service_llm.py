@@ -35,6 +35,8 @@ _GRACE_S = 2.0
 """A deadline is the service's to keep, which knows whether the request was sent; so much later it is kept here."""
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
+_CONFIRMED_AT_ONCE = 16
+"""So many answers are confirmed though nothing more is asked, so that the service need not keep them."""
 _ATTEMPTS = 1_000
 """To offer one batch, whatever happens meanwhile."""
 
@@ -307,6 +309,9 @@ class ServiceLLM(BaseLLM):
                 self._change("")
                 continue
             self._deliver(delivery)
+            if not self._taken and len(delivery.answers) >= _CONFIRMED_AT_ONCE:
+                with suppress(ServiceUnavailable, ServiceGone, LLMError):  # an empty batch confirms
+                    await self._door.submit(session, self._confirmed, encoded([]))
 
     def _deliver(self, delivery: Delivery) -> None:
         new = max(0, delivery.last - self._confirmed)

@@ -123,7 +123,11 @@ class AnswerAssembly:
 
     def _read(self, sample: _Sample) -> tuple[str, tuple[ToolCall, ...], str]:
         text = "".join(sample.text)
-        return (text, (), "") if self._formed is None else self._tools.read(self._formed, text)
+        return (
+            (text, (), "")
+            if self._formed is None
+            else self._tools.read(self._formed, text, len(self._request.messages))
+        )
 
 
 def _logprob(token: int, tops: Any, most: int) -> TokenLogprob:

@@ -40,13 +40,10 @@ from inference.vllm_answer import AnswerAssembly
 from inference.vllm_arguments import Platform, check_memory, engine_arguments, set_environment
 from inference.vllm_metrics import Health, Metrics, Recorder, State
 from inference.vllm_model import find_adapter, find_model
-from inference.vllm_prompt import PromptRenderer
+from inference.vllm_prompt import PromptRenderer, checked_ids
 from inference.vllm_sampling import check_form, room_for, sampling_parameters
 from inference.vllm_settings import VLLMSettings
 from inference.vllm_tools import ToolFormat
-
-PROMPT_TOKENS = 1 << 22
-"""Of a prompt given as ids, before anything else is looked at."""
 
 
 class _Engine:
@@ -152,7 +149,7 @@ class VLLMEngine(BaseLLM):
         self._idle.clear()
         try:
             engine = await call.within(self._serving())
-            ids = engine.renderer.render(request) if prompt_ids is None else _checked(prompt_ids)
+            ids = engine.renderer.render(request) if prompt_ids is None else checked_ids(prompt_ids)
             max_tokens = room_for(request, len(ids), engine.context_tokens)
             formed = engine.tools.form(request)
             assembly = AnswerAssembly(
@@ -190,8 +187,11 @@ class VLLMEngine(BaseLLM):
             engine = await call.within(self._serving())
             if engine.llm.errored:
                 continue  # it died this moment, and has not seen the request
+            prompt: dict[str, Any] = {"prompt_token_ids": list(ids)}
+            if params.structured_outputs is None:
+                prompt["type"] = "token"  # as rendered: taken at once. A form is first checked, in a thread.
             generator = engine.llm.generate(
-                {"prompt_token_ids": list(ids)},
+                prompt,
                 params,
                 f"r{next(self._numbers)}",
                 lora_request=engine.loras[adapter] if adapter else None,
@@ -405,13 +405,6 @@ class VLLMEngine(BaseLLM):
             f"{self._settings.restart_window_s:g} s and is not started again (last: {self._fault})",
             definite=True,
         )
-
-
-def _checked(ids: Sequence[int]) -> Sequence[int]:
-    """Raises `BadRequest`. That each is a token of the model, vLLM checks."""
-    if not 0 < len(ids) <= PROMPT_TOKENS or not all(type(each) is int and each >= 0 for each in ids):
-        raise BadRequest(f"prompt_ids must be 1 to {PROMPT_TOKENS:,} token ids, whole numbers from 0")
-    return ids
 
 
 def _look_at(task: "asyncio.Task[_Engine]") -> None:

@@ -15,6 +15,8 @@ from inference.errors import BadRequest
 from inference.message import ChatMessage
 from inference.request import Request, Tool
 
+PROMPT_TOKENS = 1 << 22
+"""Of a prompt given as ids."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -61,6 +63,15 @@ class PromptRenderer:
                 f"the model's chat template does not take these messages ({type(error).__name__}: {error!s:.300})"
             ) from None
         return ids
+
+
+def checked_ids(ids: Sequence[int]) -> list[int]:
+    """Raises `BadRequest`. That each is a token of the model, vLLM checks."""
+    if not 0 < len(ids) <= PROMPT_TOKENS or not all(
+        type(each) is int and 0 <= each < 1 << 31 for each in ids
+    ):
+        raise BadRequest(f"prompt_ids must be 1 to {PROMPT_TOKENS:,} token ids, whole numbers from 0")
+    return list(ids)
 
 
 def template_message(message: ChatMessage) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from inference.llm import BaseLLM, TokenCount
 from inference.request import Request
 from inference.vllm_adapter import AdapterLLM
 from inference.vllm_metrics import Health, Metrics
+from inference.vllm_prompt import checked_ids
 from inference.vllm_wire import (
     BATCH_BYTES,
     Answer,
@@ -181,10 +182,13 @@ class VLLMReplica(BaseLLM):
 
     def adapter(self, name: str) -> AdapterLLM:
         """The model with a LoRA adapter. Raises `BadRequest` for one that is not there."""
+        return AdapterLLM(self, name, self._check_adapter(name))
+
+    def _check_adapter(self, name: str) -> str:
         there: dict[str, str] = self._described["adapters"]
         if name not in there:
             raise BadRequest(f"there is no LoRA adapter {name!r}: there are {', '.join(there) or 'none'}")
-        return AdapterLLM(self, name, there[name])
+        return there[name]
 
     # --- Life ---------------------------------------------------------------------------------------------------
 
@@ -258,7 +262,10 @@ class VLLMReplica(BaseLLM):
     ) -> _Pending:
         if self._closed:
             raise EngineDead(f"{self.identity} was closed", definite=True)
-        ids = None if prompt_ids is None else tuple(prompt_ids)
+        # Checked here: what the actor cannot decode would fail with all that travels beside it.
+        ids = None if prompt_ids is None else tuple(checked_ids(prompt_ids))
+        if adapter:
+            self._check_adapter(adapter)
         asked = Asked(next(self._numbers), encoded_request(request), streamed, adapter, ids)
         pending = self._pending[asked.number] = _Pending(asked, call)
         self._unsent.append(pending)

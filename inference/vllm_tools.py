@@ -101,8 +101,8 @@ class ToolFormat:
         text = None if tag is None else msgspec.json.encode(_terse(tag.model_dump(mode="json"))).decode()
         return Formed(self._kind, asked, text, names)
 
-    def read(self, formed: Formed, text: str) -> tuple[str, tuple[ToolCall, ...], str]:
-        """(text beside the calls, calls, a note or nothing) of a whole answer."""
+    def read(self, formed: Formed, text: str, turn: int) -> tuple[str, tuple[ToolCall, ...], str]:
+        """(text beside the calls, calls, a note or nothing) of a whole answer. No two turns share a call's id."""
         told = formed.parser(self._tokenizer, formed.asked.tools).extract_tool_calls(text, formed.asked)
         if not told.tools_called:
             return text, (), ""
@@ -114,7 +114,7 @@ class ToolFormat:
                 f"the model called {unknown[0][:80]!r}, which is none of the tools; it stays text",
             )
         calls = tuple(
-            ToolCall(f"call_{number}", call.function.name, call.function.arguments or "{}")
+            ToolCall(f"call_{turn}_{number}", call.function.name, call.function.arguments or "{}")
             for number, call in enumerate(told.tool_calls)
         )
         return told.content or "", calls, ""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from inference.message import ChatMessage
 from inference.tiny.conversation import Conversation
-from inference.tiny.word import ARTICLES, PEOPLE, name_of
+from inference.tiny.word import ARTICLES, PEOPLE, number
 
 SKILLS = (
     "network", "billing", "printing", "painting", "welding", "testing", "writing", "design", "security", "storage",
@@ -36,6 +36,7 @@ def bid_messages(
     ticket: str,
     skill: str,
     size: int,
+    *,
     phrasing: tuple[int, int] = (0, 0),
 ) -> tuple[ChatMessage, ...]:
     """Asks a bidder with these skills (1 to 9) for a bid; `phrasing` chooses among the wordings."""
@@ -52,8 +53,8 @@ def draw(rng: random.Random) -> Conversation:
     names = rng.sample(SKILLS, rng.randint(2, 4))
     skills = {name: rng.randint(1, 9) for name in names[1:]}
     needed = names[0] if rng.random() < 0.1 else rng.choice(names[1:])
-    size = rng.randint(1, GREATEST_SIZE)
+    size = number(rng, GREATEST_SIZE)
     phrasing = (rng.randrange(2), rng.randrange(3))
-    messages = bid_messages(name_of(rng, PEOPLE), skills, name_of(rng, ARTICLES), needed, size, phrasing)
+    messages = bid_messages(rng.choice(PEOPLE), skills, rng.choice(ARTICLES), needed, size, phrasing=phrasing)
     level = skills.get(needed, 0)
     return Conversation("bids", f"bid {level} {size}", messages, bid(level, size))

@@ -46,10 +46,10 @@ class Conversation:
         return self.text + written(self.calls)
 
     def is_answered_by(self, text: str, calls: Sequence[ToolCall] = ()) -> bool:
-        """True for exactly the right answer. Tool calls may stand in the text, or come apart, as an engine gives them."""
+        """True for exactly the right answer. Tool calls may stand in the text or come apart."""
         if calls:
             text += written(calls)
-        return _value(text) == _value(self.expected)
+        return bool(_value(text) == _value(self.expected))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from inference.tiny.report import Score
 from inference.tiny.template import as_chat, as_functions
 
 BATCH = 50
-ANSWER_TOKENS = 96
+ANSWER_TOKENS = 64
 """So many at most: more than any right answer has."""
 
 

@@ -8,7 +8,7 @@ import random
 
 from inference.message import ChatMessage
 from inference.tiny.conversation import Conversation
-from inference.tiny.word import ARTICLES, PEOPLE, PLACES, name_of, names_of
+from inference.tiny.word import ARTICLES, PEOPLE, PLACES, number
 
 _WAYS = {"truck": "drive", "ship": "sail", "plane": "fly"}
 _ASK = (
@@ -31,8 +31,8 @@ def draw(rng: random.Random) -> Conversation:
 
 
 def _delivery(rng: random.Random) -> tuple[str, list[str]]:
-    start, end = names_of(rng, PLACES, 2)
-    load, way = f"{rng.randint(2, 99)} {name_of(rng, ARTICLES)}", rng.choice(tuple(_WAYS))
+    start, end = rng.sample(PLACES, 2)
+    load, way = f"{number(rng, 99)} {rng.choice(ARTICLES)}", rng.choice(tuple(_WAYS))
     goal = rng.choice(
         (f"Bring {load} from {start} to {end} by {way}.", f"By {way} to {end} from {start}: {load}.")
     )
@@ -40,8 +40,8 @@ def _delivery(rng: random.Random) -> tuple[str, list[str]]:
 
 
 def _meeting(rng: random.Random) -> tuple[str, list[str]]:
-    first, second = names_of(rng, PEOPLE, 2)
-    place, hour = name_of(rng, PLACES), rng.randint(1, 24)
+    first, second = rng.sample(PEOPLE, 2)
+    place, hour = rng.choice(PLACES), number(rng, 24)
     goal = rng.choice(
         (
             f"Meet {first} and {second} in {place} at {hour}.",
@@ -52,13 +52,13 @@ def _meeting(rng: random.Random) -> tuple[str, list[str]]:
 
 
 def _repair(rng: random.Random) -> tuple[str, list[str]]:
-    what, owner = name_of(rng, ARTICLES), name_of(rng, PEOPLE)
+    what, owner = rng.choice(ARTICLES), rng.choice(PEOPLE)
     goal = rng.choice((f"Repair the {what} of {owner}.", f"{owner} has a broken {what}."))
     return goal, [f"order parts for {what}", f"repair {what}", f"test {what}", f"tell {owner}"]
 
 
 def _report(rng: random.Random) -> tuple[str, list[str]]:
-    about, reader, pages = name_of(rng, PLACES), name_of(rng, PEOPLE), rng.randint(2, 30)
+    about, reader, pages = rng.choice(PLACES), rng.choice(PEOPLE), number(rng, 30)
     goal = rng.choice(
         (f"A report on {about} for {reader}, {pages} pages.", f"{reader} wants {pages} pages on {about}.")
     )

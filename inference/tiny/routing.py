@@ -1,7 +1,7 @@
-"""Routing: a ticket goes to the team whose work it is, if that team is on duty, else to the helpdesk; and is it urgent?
+"""Routing: a ticket goes to the team whose work it is, if it is on duty, else to the helpdesk; and is it urgent?
 
-Held out are combinations of the complaint, who sends it and from where. A complaint itself is known from training: which
-team it belongs to is knowledge, and cannot be worked out.
+Held out are combinations of the complaint, who sends it and from where. A complaint itself is known from training:
+which team it belongs to is knowledge, and cannot be worked out.
 """
 
 import json
@@ -10,42 +10,67 @@ from collections.abc import Sequence
 
 from inference.message import ChatMessage
 from inference.tiny.conversation import Conversation
-from inference.tiny.word import PEOPLE, PLACES, name_of
+from inference.tiny.word import PEOPLE, PLACES
 
 HELPDESK = "helpdesk"
 COMPLAINTS: dict[str, tuple[str, ...]] = {
     "network": (
-        "the wifi drops every hour", "no connection to the server", "the line is very slow", "the router is dead",
+        "the wifi drops every hour",
+        "no connection to the server",
+        "the line is very slow",
+        "the router is dead",
         "calls break off",
     ),
     "billing": (
-        "the invoice is wrong", "a payment was taken twice", "the refund never came", "the price on the bill is too high",
+        "the invoice is wrong",
+        "a payment was taken twice",
+        "the refund never came",
+        "the price on the bill is too high",
         "the receipt is missing",
     ),
     "printing": (
-        "the printer is out of ink", "paper is stuck in the printer", "pages come out blank", "the scanner shows stripes",
+        "the printer is out of ink",
+        "paper is stuck in the printer",
+        "pages come out blank",
+        "the scanner shows stripes",
         "the copier is loud",
     ),
     "accounts": (
-        "the password has expired", "a user is locked out", "a new user needs access", "the login page rejects me",
+        "the password has expired",
+        "a user is locked out",
+        "a new user needs access",
+        "the login page rejects me",
         "an old user must be removed",
     ),
     "security": (
-        "a strange mail asks for data", "a laptop was stolen", "somebody opened the side door", "a virus was found",
+        "a strange mail asks for data",
+        "a laptop was stolen",
+        "somebody opened the side door",
+        "a virus was found",
         "a key card is lost",
     ),
     "storage": (
-        "the disk is full", "a file was deleted by mistake", "the backup failed", "a folder cannot be opened",
+        "the disk is full",
+        "a file was deleted by mistake",
+        "the backup failed",
+        "a folder cannot be opened",
         "the archive is broken",
     ),
     "building": (
-        "the heating is cold", "a window is broken", "water drips from the roof", "the lift is stuck", "the lights flicker",
+        "the heating is cold",
+        "a window is broken",
+        "water drips from the roof",
+        "the lift is stuck",
+        "the lights flicker",
     ),
     "travel": (
-        "a flight was cancelled", "the hotel is full", "a train ticket must be changed", "a visa is needed",
+        "a flight was cancelled",
+        "the hotel is full",
+        "a train ticket must be changed",
+        "a visa is needed",
         "the rental car is missing",
     ),
-}  # fmt: skip
+}
 TEAMS = tuple(COMPLAINTS)
 _URGENT = ("Nobody can work.", "It is urgent.", "We need help at once.")
 _CALM = ("It can wait.", "No hurry.", "Whenever you have time.")
@@ -78,7 +103,7 @@ def ticket_text(who: str, place: str, what: str, urgent: bool, phrasing: tuple[i
 def draw(rng: random.Random) -> Conversation:
     """A ticket, and two to four teams on duty, most often the right one among them."""
     team = rng.choice(TEAMS)
-    what, who, place = rng.choice(COMPLAINTS[team]), name_of(rng, PEOPLE), name_of(rng, PLACES)
+    what, who, place = rng.choice(COMPLAINTS[team]), rng.choice(PEOPLE), rng.choice(PLACES)
     urgent = rng.random() < 0.5
     others = rng.sample([other for other in TEAMS if other != team], rng.randint(2, 4))
     teams = others if rng.random() < 0.2 else [team, *others[1:]]

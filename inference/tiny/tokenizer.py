@@ -9,41 +9,40 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from inference.extra import optional
 from inference.tiny.template import CHAT_TEMPLATE, CLOSES, MARKS, OPENS, PAD
 
-VOCABULARY = 1024
+VOCABULARY = 1280
 _MARKS = r"[^\s\p{L}\p{N}]+"
 _SPLITS = rf" ?\p{{Ll}}+|\p{{Lu}}\p{{Ll}}+|\p{{Lu}}+| ?\p{{N}}| ?{_MARKS}(?: {_MARKS})*(?: (?=\p{{Lu}}))?|\s"
 
 
 def trained_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Any:
     """A `tokenizers.Tokenizer` of at most so many tokens; the same texts give the same one."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+    library = optional("tokenizers", "vllm", "training a tokenizer")
+    tokenizer = library.Tokenizer(library.models.BPE())
+    tokenizer.pre_tokenizer = library.pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_SPLITS), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            library.pre_tokenizers.Split(library.Regex(_SPLITS), behavior="isolated"),
+            library.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
+    tokenizer.decoder = library.decoders.ByteLevel()
+    trainer = library.trainers.BpeTrainer(
         vocab_size=vocabulary - len(MARKS),
         special_tokens=[PAD, OPENS, CLOSES],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        initial_alphabet=sorted(library.pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in MARKS])
+    tokenizer.add_tokens([library.AddedToken(mark, special=False, normalized=False) for mark in MARKS])
     return tokenizer
 
 
 def save_tokenizer(tokenizer: Any, folder: Path, context_tokens: int) -> None:
     """Writes tokenizer.json and tokenizer_config.json, the chat template in it, for transformers and vLLM."""
-    from transformers import PreTrainedTokenizerFast
-
-    wrapped = PreTrainedTokenizerFast(
+    transformers = optional("transformers", "vllm", "saving a tokenizer")
+    wrapped = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=CLOSES,

@@ -1,7 +1,7 @@
 """Tool calls, and answers after tool results: eight tools, of which one to three are at hand.
 
-A question for which no tool is at hand is answered by saying so. Held out are combinations of a tool and what it is asked
-for, from the calls and from the answers alike.
+A question for which no tool is at hand is answered by saying so. Held out are combinations of a tool and what it is
+asked for, from the calls and from the answers alike.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from inference.message import ChatMessage, ToolCall
 from inference.request import Tool
 from inference.tiny.conversation import Conversation
-from inference.tiny.word import ARTICLES, PEOPLE, PLACES, name_of, names_of
+from inference.tiny.word import ARTICLES, PEOPLE, PLACES, number
 
 NO_TOOL = "I have no tool for that."
 Values = dict[str, Any]
@@ -48,7 +48,7 @@ def _tool(name: str, description: str, **types: str) -> Tool:
 
 
 def _item(rng: random.Random) -> Values:
-    return {"item": name_of(rng, ARTICLES)}
+    return {"item": rng.choice(ARTICLES)}
 
 
 SKILLS = (
@@ -57,15 +57,16 @@ SKILLS = (
         ("How many {item} are in store?", "How many {item} do we have?", "Count the {item} in store.",
          "Is there any {item} left?"),
         _item,
-        lambda rng: {"units": rng.randint(0, 999)},
+        lambda rng: {"units": number(rng, 999)},
         "There are {units} {item} in store.",
         "The store knows no {item}.",
     ),
     Skill(
         _tool("price", "what an item costs", item="string"),
-        ("What does {item} cost?", "How much is {item}?", "Tell me the price of {item}.", "The price of {item}, please."),
+        ("What does {item} cost?", "How much is {item}?", "Tell me the price of {item}.",
+         "The price of {item}, please."),
         _item,
-        lambda rng: {"coins": rng.randint(1, 999)},
+        lambda rng: {"coins": number(rng, 999)},
         "{item} costs {coins} coins.",
         "There is no price for {item}.",
     ),
@@ -73,7 +74,7 @@ SKILLS = (
         _tool("weather", "the weather in a city", city="string"),
         ("How is the weather in {city}?", "What is the weather in {city} like?", "Is it cold in {city}?",
          "Do I need a coat in {city}?"),
-        lambda rng: {"city": name_of(rng, PLACES)},
+        lambda rng: {"city": rng.choice(PLACES)},
         lambda rng: {"sky": rng.choice(("rain", "sun", "snow", "fog", "wind")), "degrees": rng.randint(0, 39)},
         "In {city}: {sky}, {degrees} degrees.",
         "There is no weather for {city}.",
@@ -82,8 +83,8 @@ SKILLS = (
         _tool("phone", "the phone number of a person", person="string"),
         ("What is the number of {person}?", "How can I call {person}?", "Find the phone number of {person}.",
          "I want to phone {person}."),
-        lambda rng: {"person": name_of(rng, PEOPLE)},
-        lambda rng: {"number": rng.randint(100, 9999)},
+        lambda rng: {"person": rng.choice(PEOPLE)},
+        lambda rng: {"number": number(rng, 9_999)},
         "The number of {person} is {number}.",
         "{person} has no number.",
     ),
@@ -91,8 +92,8 @@ SKILLS = (
         _tool("distance", "how far it is between two cities", end="string", start="string"),
         ("How far is it from {start} to {end}?", "How many km from {start} to {end}?",
          "The way from {start} to {end}: how long?", "How far is {end} from {start}?"),
-        lambda rng: dict(zip(("end", "start"), names_of(rng, PLACES, 2), strict=True)),
-        lambda rng: {"km": rng.randint(20, 999)},
+        lambda rng: dict(zip(("end", "start"), rng.sample(PLACES, 2), strict=True)),
+        lambda rng: {"km": number(rng, 999)},
         "It is {km} km from {start} to {end}.",
         "No way from {start} to {end} is known.",
     ),
@@ -100,8 +101,8 @@ SKILLS = (
         _tool("reserve", "reserve a room at an hour", hour="integer", room="integer"),
         ("Reserve room {room} at {hour}.", "At {hour} I need room {room}.", "Is room {room} free at {hour}?",
          "Book room {room} for {hour}."),
-        lambda rng: {"hour": rng.randint(1, 24), "room": rng.randint(1, 99)},
-        lambda rng: {"code": rng.randint(10, 999)},
+        lambda rng: {"hour": number(rng, 24), "room": number(rng, 99)},
+        lambda rng: {"code": number(rng, 999)},
         "Room {room} is yours at {hour}, code {code}.",
         "Room {room} is taken at {hour}.",
     ),
@@ -109,8 +110,8 @@ SKILLS = (
         _tool("ticket", "open a ticket for a person", about="string", person="string"),
         ("Open a ticket for {person} about {about}.", "{person} needs a ticket about {about}.",
          "A ticket about {about} for {person}, please.", "Please tell {person} by ticket: {about}."),
-        lambda rng: {"about": name_of(rng, ARTICLES), "person": name_of(rng, PEOPLE)},
-        lambda rng: {"ticket": rng.randint(10, 999)},
+        lambda rng: {"about": rng.choice(ARTICLES), "person": rng.choice(PEOPLE)},
+        lambda rng: {"ticket": number(rng, 999)},
         "Ticket {ticket} about {about} is open for {person}.",
         "No ticket was opened for {person}.",
     ),
@@ -118,8 +119,8 @@ SKILLS = (
         _tool("order", "order units of an item", item="string", units="integer"),
         ("Order {units} {item}.", "We need {units} more {item}.", "Buy {units} {item}, please.",
          "{item}: please get {units}."),
-        lambda rng: {"item": name_of(rng, ARTICLES), "units": rng.randint(2, 99)},
-        lambda rng: {"days": rng.randint(1, 30)},
+        lambda rng: {"item": rng.choice(ARTICLES), "units": number(rng, 99)},
+        lambda rng: {"days": number(rng, 30)},
         "The {units} {item} come in {days} days.",
         "{item} cannot be ordered.",
     ),
@@ -157,7 +158,7 @@ def draw_result(rng: random.Random) -> Conversation:
 
 def _at_hand(rng: random.Random) -> tuple[Skill, tuple[Tool, ...]]:
     """A skill, and its tool among up to two others."""
-    skills = rng.sample(SKILLS, rng.choice((1, 2, 2, 3)))
+    skills = rng.sample(SKILLS, rng.choice((1, 1, 2, 3)))
     return rng.choice(skills), tuple(skill.tool for skill in skills)
 
 

@@ -3,8 +3,8 @@
 Rules:
 * The budget is in steps, so the same versions, machine type and threads give the same model.
 * Every conversation is new: what generalises is diversity, not repetition. Only answers are learnt.
-* AdamW with a short warm-up and a cosine (Loshchilov and Hutter 2019), gradients clipped; weights in float32, saved in
-  bfloat16, and tested as saved.
+* Muon for the matrices (Jordan et al. 2024), AdamW for embeddings and norms, a short warm-up and a cosine, gradients
+  clipped; weights in float32, saved in bfloat16, and tested as saved.
 * The folder appears whole or not at all; where it is, nothing is done.
 """
 
@@ -31,7 +31,7 @@ from inference.tiny.packing import Batch, Example, batches
 from inference.tiny.place import PINNED, REPORT, ROOT, model_folder
 from inference.tiny.report import NOTE, Report, table
 from inference.tiny.template import CLOSES, PAD, rendered
-from inference.tiny.tokenizer import VOCABULARY, save_tokenizer, trained_tokenizer
+from inference.tiny.tokenizer import save_tokenizer, trained_tokenizer
 
 Say = Callable[[str], None]
 
@@ -41,8 +41,8 @@ class Settings:
     """All that decides the model, beside the families."""
 
     seed: int = 0
-    steps: int = 1_000
-    rows: int = 12
+    steps: int = 900
+    rows: int = 8
     """Of a batch: packed rows of `length` tokens."""
     length: int = 256
     width: int = 160
@@ -53,6 +53,9 @@ class Settings:
     inner_width: int = 448
     context_tokens: int = 2_048
     learning_rate: float = 2e-3
+    """Of AdamW."""
+    matrix_learning_rate: float = 0.02
+    """Of Muon."""
     warm_up_steps: int = 50
     decay: float = 0.01
     tokenizer_conversations: int = 4_000
@@ -81,13 +84,7 @@ def train(settings: Settings, say: Say) -> Trained:
     first = islice(training(settings.seed), settings.tokenizer_conversations)
     tokenizer = trained_tokenizer(rendered(each.messages, each.tools) + each.expected for each in first)
     model = _model(settings, tokenizer)
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=settings.learning_rate,
-        betas=(0.9, 0.98),
-        weight_decay=settings.decay,
-        fused=True,
-    )
+    optimizers = _optimizers(model, settings)
     say(f"{sum(each.numel() for each in model.parameters()):,} parameters, {settings.steps:,} steps")
     started = time.monotonic()
     losses: list[tuple[int, float]] = []
@@ -95,13 +92,15 @@ def train(settings: Settings, say: Say) -> Trained:
     conversations = tokens = 0
     stream = batches(_examples(tokenizer, settings.seed), settings.rows, settings.length)
     for step, batch in enumerate(islice(stream, settings.steps), start=1):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _share(step, settings)
+        for optimizer, rate in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * _share(step, settings)
         loss = _loss(model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer, _ in optimizers:
+            optimizer.step()
+        model.zero_grad()
         recent.append(loss.item())
         conversations += int(batch.segments.max())
         tokens += int((batch.segments > 0).sum())
@@ -184,6 +183,18 @@ def _model(settings: Settings, tokenizer: Any) -> Any:
         eos_token_id=end, pad_token_id=pad, do_sample=False
     )
     return model
+
+
+def _optimizers(model: Any, settings: Settings) -> list[tuple[Any, float]]:
+    """Each with its learning rate: Muon for what multiplies, AdamW for the rest."""
+    optim = optional("torch", "vllm", "training").optim
+    matrices: list[Any] = []
+    rest: list[Any] = []
+    for name, weight in model.named_parameters():
+        (matrices if weight.ndim == 2 and "embed" not in name else rest).append(weight)
+    muon = optim.Muon(matrices, lr=settings.matrix_learning_rate, weight_decay=settings.decay, momentum=0.95)
+    adamw = optim.AdamW(rest, lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    return [(muon, settings.matrix_learning_rate), (adamw, settings.learning_rate)]
 
 
 def _examples(tokenizer: Any, seed: int) -> Iterator[Example]:

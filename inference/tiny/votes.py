@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from inference.message import ChatMessage
 from inference.tiny.conversation import Conversation, is_held_out
-from inference.tiny.word import ARTICLES, PEOPLE, name_of, names_of
+from inference.tiny.word import ARTICLES, PEOPLE, number
 
 GREATEST = 99
 
@@ -77,6 +77,7 @@ def vote_messages(
     measure: Measure,
     proposal: str,
     facts: Facts,
+    *,
     said: Sequence[tuple[str, str, str]] = (),
     phrasing: tuple[int, int] = (0, 0),
 ) -> tuple[ChatMessage, ...]:
@@ -93,7 +94,7 @@ def vote_messages(
 
 def draw(rng: random.Random) -> Conversation:
     """A voter, a proposal with one to three facts, and up to two who spoke before."""
-    measures = rng.sample(MEASURES, rng.randint(1, 3))
+    measures = rng.sample(MEASURES, rng.choice((1, 2, 2, 3)))
     value, bound = _numbers(rng)
     key = _key(value, bound)
     facts = {measures[0]: (value, bound)}
@@ -101,11 +102,11 @@ def draw(rng: random.Random) -> Conversation:
         facts[other] = _numbers(rng)
         while is_held_out(_key(*facts[other])) != is_held_out(key):
             facts[other] = _numbers(rng)
-    voter, *others = names_of(rng, PEOPLE, 1 + rng.choice((0, 0, 1, 2)))
+    voter, *others = rng.sample(PEOPLE, 1 + rng.choice((0, 0, 0, 1, 2)))
     said = [_opinion(rng, other, facts) for other in others]
     shuffled = {measure: facts[measure] for measure in rng.sample(measures, len(measures))}
     phrasing = (rng.randrange(3), rng.randrange(4))
-    messages = vote_messages(voter, measures[0], name_of(rng, ARTICLES), shuffled, said, phrasing)
+    messages = vote_messages(voter, measures[0], rng.choice(ARTICLES), shuffled, said=said, phrasing=phrasing)
     return Conversation("votes", key, messages, ballot(measures[0], value, bound))
 
 
@@ -123,7 +124,7 @@ def _key(value: int, bound: int) -> str:
 
 def _numbers(rng: random.Random) -> tuple[int, int]:
     """Value and bound, often close to each other, sometimes equal."""
-    bound = rng.randint(1, GREATEST)
+    bound = number(rng, GREATEST)
     if rng.random() < 0.5:
-        return rng.randint(1, GREATEST), bound
+        return number(rng, GREATEST), bound
     return min(max(bound + rng.randint(-9, 9), 1), GREATEST), bound

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from cluster.accounted import AccountedLLM
+from cluster.accounted import AccountedLLM, Bounds
 from cluster.call_log import FILE, CallLog, lines_of
 from cluster.cost import costs_in
 from inference.completion import Completion
 from inference.errors import BudgetExceeded, DeadlinePassed, EngineDead, LLMError, RateLimited, Refused
-from inference.limits import BudgetLimits, Ceiling
+from inference.limits import BudgetLimits, Ceiling, ServingLimits
 from inference.llm import BaseLLM
 from inference.price import Price
 from inference.provider import RECORDING
@@ -61,12 +61,13 @@ def asking(number: int, agent: str = "worker/1", max_tokens: int = 10) -> Reques
     )
 
 
-def limits(**ceilings: int) -> BudgetLimits:
-    return BudgetLimits(**{name: Ceiling(tokens=most) for name, most in ceilings.items()})
+def limits(**ceilings: int) -> Bounds:
+    budget = BudgetLimits(**{name: Ceiling(tokens=most) for name, most in ceilings.items()})
+    return Bounds(budget, serving=ServingLimits(attempts=1))
 
 
 async def asked(
-    model: BaseLLM, folder: Path, *requests: Request, within: BudgetLimits | None = None
+    model: BaseLLM, folder: Path, *requests: Request, within: Bounds | None = None
 ) -> list[object]:
     accounted = AccountedLLM(model, folder, within)
     try:
@@ -222,20 +223,23 @@ def test_a_refusal_is_recorded_with_the_call_and_not_asked_again(tmp_path: Path)
     asyncio.run(scenario())
 
 
-def test_a_deadline_is_kept_and_the_late_answer_is_had_later(tmp_path: Path) -> None:
+def test_a_deadline_is_kept_and_the_call_may_be_made_again(tmp_path: Path) -> None:
     async def scenario() -> None:
         model = Slow()
         model.gate.clear()
         accounted = AccountedLLM(model, tmp_path)
-        late = Request.of("Count.", sampling=Sampling(seed=1), timeout_s=0.01)
+        late = Request.of("Count.", sampling=Sampling(seed=1), timeout_s=0.02)
         with pytest.raises(DeadlinePassed):
             await accounted.complete(late)
         model.gate.set()
+        await asyncio.sleep(0.02)
+        assert model.running == 0
         assert (await accounted.complete(Request.of("Count.", sampling=Sampling(seed=1)))).text == TEN
-        assert model.asked == 1
+        assert model.asked == 2
         await accounted.aclose()
 
     asyncio.run(scenario())
+    assert costs_in(tmp_path / FILE)[""].errors == {"deadline passed": 1}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -284,7 +288,7 @@ def test_money_is_reserved_and_charged_by_the_price(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         model = Slow(price=price)
-        accounted = AccountedLLM(model, tmp_path, BudgetLimits(Ceiling(usd=3.5)), price)
+        accounted = AccountedLLM(model, tmp_path, Bounds(BudgetLimits(Ceiling(usd=3.5)), price))
         outcomes = await asyncio.gather(
             *(accounted.complete(asking(number)) for number in range(1, 7)), return_exceptions=True
         )
@@ -298,12 +302,23 @@ def test_money_is_reserved_and_charged_by_the_price(tmp_path: Path) -> None:
     assert costs_in(tmp_path / FILE)["worker"].money_usd == pytest.approx(3.0)
 
 
-def test_without_ceilings_no_prompt_is_counted(tmp_path: Path) -> None:
-    class Uncounted(Slow):
-        async def count_tokens(self, request: Request) -> None:  # type: ignore[override]  # must not be called
-            raise AssertionError("counted")
+def test_what_waits_in_the_queue_when_the_trial_is_ended_was_not_paid_for(tmp_path: Path) -> None:
+    async def scenario() -> int:
+        model = Slow()
+        model.gate.clear()
+        accounted = AccountedLLM(model, tmp_path, Bounds(serving=ServingLimits(running_requests=2)))
+        waiting = [asyncio.ensure_future(accounted.complete(asking(number))) for number in range(1, 51)]
+        await asyncio.sleep(0.05)
+        await accounted.aclose()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert model.asked == 2
+        return accounted.spent().tokens
 
-    assert isinstance(asyncio.run(asked(Uncounted(), tmp_path, asking(1)))[0], Completion)
+    spent = asyncio.run(scenario())
+    costs = costs_in(tmp_path / FILE)["worker"]
+    assert (costs.asked, costs.errors) == (2, {"lost": 2})
+    assert spent == costs.charged_tokens > 0
+    assert AccountedLLM(Slow(), tmp_path, limits(run=100_000)).spent().tokens == spent
 
 
 def test_a_ledger_that_is_spoilt_is_told_with_its_line(tmp_path: Path) -> None:

@@ -365,6 +365,7 @@ def test_a_script_that_is_none_and_a_key_that_is_not_there_are_told_before_the_r
     for settings, why in (
         ([f"model=scripted:{tmp_path / 'bad.yaml'}"], "rules"),
         (["model={name: 'openai:http://127.0.0.1:9/v1#m', key: 'env:NO_SUCH_KEY'}"], "NO_SUCH_KEY is empty"),
+        (["model=openai:http://127.0.0.1:9/v1#m"], "nobody listens at 127.0.0.1:9"),
     ):
         with pytest.raises(ConfigurationError, match=why):
             ran(tmp_path / "results", *settings)

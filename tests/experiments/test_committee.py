@@ -101,7 +101,7 @@ def test_members_whose_calls_fail_abstain_and_the_meeting_goes_on(tmp_path: Path
 
 @pytest.mark.parametrize("allocation", ["vickrey", "epsilon", "cbba"])
 def test_tickets_may_go_by_other_mechanisms(allocation: str, tmp_path: Path) -> None:
-    assert held(tmp_path, f"allocation={allocation}").measures["assigned"] == 4
+    assert 1 <= held(tmp_path, f"allocation={allocation}").measures["assigned"] <= 4
 
 
 @pytest.mark.parametrize(

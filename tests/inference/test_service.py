@@ -83,6 +83,8 @@ def test_a_run_is_recorded_replayed_and_filled(plan: ModelPlan, tmp_path: Path) 
     assert asyncio.run(answers(rates, *votes)) == first  # at once: nothing is sent
     with pytest.raises(RecordingMiss):
         asyncio.run(answers(replace(record, mode="replay"), asked("another")))
+    line = ModelPlan(f"replay:{recording}", rate=Rate(requests_per_minute=1, burst_s=0))
+    assert asyncio.run(answers(line, *votes)) == first
     fill = replace(record, mode="fill")
     assert asyncio.run(answers(fill, *votes, asked("another"))) == [*first, "I have nothing to say."]
     assert len(recording.read_bytes().splitlines()) == 1 + 6

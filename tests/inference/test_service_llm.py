@@ -185,6 +185,23 @@ def test_a_process_holds_only_so_many_itself() -> None:
     run(test)
 
 
+def test_cells_that_have_all_their_answers_and_ask_nothing_more_take_no_room() -> None:
+    async def test(stage: Stage) -> None:
+        cells = [stage.cell() for _ in range(6)]
+        for cell in cells:  # one after the other: together they would have ten times the room
+            done = await outcomes(cell, *(f"1 {number}" for number in range(50)))
+            assert all(isinstance(outcome, Completion) for outcome in done)
+            (last,) = await outcomes(cell, "1")
+            assert last.text == "answer to 1"
+        await stage.clock.sleep(0.1)
+        assert stage.line.desk.held == 0
+        assert sum(len(session.outbox) for session in stage.line.desk._sessions.values()) <= 6
+        for cell in cells:
+            await cell.aclose()
+
+    run(test, held=50)
+
+
 # --- Leaving --------------------------------------------------------------------------------------------------
 
 

@@ -117,9 +117,9 @@ def test_a_thousand_callers_need_few_calls_and_beyond_the_limit_are_told(served:
     assert all(each.definite and "200 may be" in str(each) for each in refused)
     assert calls < 120
     # Each has the answer to its own question.
-    again = Request.of("vote 7", sampling=Sampling(seed=1, max_tokens=4))
-    assert isinstance(told[7], Completion)
-    assert served.run(served.llm.complete(again)).text == told[7].text
+    for number in [number for number, each in enumerate(told) if isinstance(each, Completion)][:5]:
+        again = Request.of(f"vote {number}", sampling=Sampling(seed=1, max_tokens=4))
+        assert served.run(served.llm.complete(again)).text == told[number].text
 
 
 def test_errors_arrive_as_what_they_are(served: Served) -> None:

@@ -209,7 +209,7 @@ def test_a_named_tool_is_called_with_arguments_of_its_schema(engine: Engine) -> 
     completion = engine.complete(request)
     assert completion.finish_reason == "tool_calls"
     (call,) = completion.tool_calls
-    assert call.name == "weather"
+    assert (call.id, call.name) == ("call_1_0", "weather")
     assert set(call.values()) == {"city", "sure"}
     assert completion.text == ""
     *texts, last = engine.stream(request)

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorUnavailableError
 
-from inference import vllm_session
+from inference import ray_vllm, vllm_session
 from inference.completion import Choice, Completion, Delta
 from inference.errors import BadRequest, EngineDead
 from inference.llm import TokenCount
+from inference.ray_vllm import VLLMActor
 from inference.request import Request, Sampling
 from inference.vllm_replica import VLLMReplica
 from inference.vllm_session import Session
+from inference.vllm_settings import VLLMSettings
 from inference.vllm_wire import (
     Answers,
     Asked,
@@ -178,6 +180,20 @@ def test_adapters_and_ids_arrive() -> None:
     asyncio.run(ask())
 
 
+@pytest.mark.parametrize("ids", [[], [1.5], ["a"], [-1], [1 << 70], [True]])
+def test_ids_that_cannot_travel_are_refused_and_take_nobody_along(ids: list[Any]) -> None:
+    async def ask() -> None:
+        async with VLLMReplica(Actor(0), DESCRIBED) as llm:
+            beside = asyncio.ensure_future(llm.complete(Request.of("a")))
+            with pytest.raises(BadRequest, match="whole numbers from 0"):
+                await llm.complete(Request.of("b"), prompt_ids=ids)
+            with pytest.raises(BadRequest, match="no LoRA adapter 'clerk'"):
+                await llm.complete(Request.of("b"), adapter="clerk")
+            assert (await beside).text == "a"
+
+    asyncio.run(ask())
+
+
 def test_a_lost_reply_fails_what_was_sent_and_the_next_session_serves() -> None:
     async def ask() -> None:
         actor = Actor(1)
@@ -264,3 +280,25 @@ def test_a_session_waits_no_longer_than_it_says(monkeypatch: pytest.MonkeyPatch)
         assert decoded_answers(await session.exchange(Batch())) == Answers(1)
 
     asyncio.run(exchange())
+
+
+def test_a_caller_that_says_nothing_any_more_frees_what_it_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_vllm, "LEASE_S", 0.05)
+    monkeypatch.setattr(ray_vllm, "WAIT_S", 0.02)
+    monkeypatch.setattr(vllm_session, "WAIT_S", 0.02)
+
+    async def vanish() -> None:
+        words = Words()
+        actor = VLLMActor("words", VLLMSettings())
+        monkeypatch.setattr(actor, "_made", words)
+        await actor.open("gone")
+        await actor.exchange("gone", encoded(Batch((asked(1, "a wait"),))))
+        assert (words.began, words.ended) == (1, 0)
+        for _turn in range(500):
+            if words.ended:
+                break
+            await asyncio.sleep(0.01)
+        assert words.ended == 1
+        assert decoded_answers(await actor.exchange("gone", encoded(Batch()))) == Answers(0)
+
+    asyncio.run(vanish())

@@ -1,4 +1,4 @@
-"""What is drawn: the same from the same seed, nothing shared between training and testing, and only right answers pass."""
+"""What is drawn: the same from the same seed, nothing shared by training and test, and only right answers pass."""
 
 import json
 import random
