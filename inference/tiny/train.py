@@ -41,7 +41,7 @@ class Settings:
     """All that decides the model, beside the families."""
 
     seed: int = 0
-    steps: int = 1_800
+    steps: int = 1_400
     rows: int = 6
     """Of a batch: packed rows of `length` tokens."""
     length: int = 256
