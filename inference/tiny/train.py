@@ -41,8 +41,8 @@ class Settings:
     """All that decides the model, beside the families."""
 
     seed: int = 0
-    steps: int = 1_400
-    rows: int = 6
+    steps: int = 900
+    rows: int = 8
     """Of a batch: packed rows of `length` tokens."""
     length: int = 256
     width: int = 160
@@ -154,8 +154,6 @@ def make(folder: Path, settings: Settings, say: Say) -> Report:
             versions={name: version(name) for name in PINNED},
         )
         (made / REPORT).write_text(json.dumps(msgspec.to_builtins(report), indent=1) + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
         made.rename(folder)
     return report
 
@@ -262,6 +260,8 @@ def main(
     ):  # a thread that spins at a barrier starves its neighbours
         os.environ.setdefault(name, {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}[name])
     os.environ["HF_HUB_OFFLINE"] = "1"
+    if target.exists():
+        shutil.rmtree(target)
     report = make(target, Settings(steps=steps, threads=threads), typer.echo)
     typer.echo(table(report))
     typer.echo(f"in {target.relative_to(ROOT) if target.is_relative_to(ROOT) else target}")
