@@ -249,16 +249,22 @@ class Memory:
         """Puts an item that is believed in the place of others: the survivor of duplicates, or of a contradiction."""
         self.shard.supersede(list(ids), checked(scope), successor=successor, key=key)
 
-    def retire(self, ids: Sequence[int], *, scope: Scope, key: str = "") -> None:
+    def retire(self, ids: Sequence[int], *, scope: Scope, key: str = "", origin: str = "") -> None:
         """Ends the belief in items without a successor; they stay in the past."""
-        self.shard.supersede(list(ids), checked(scope), key=key)
+        self.shard.supersede(list(ids), checked(scope), key=key, origin=origin)
 
     def forget(self, item_id: int, *, scope: Scope, key: str = "", origin: str = "") -> Receipt:
         """Erases one item: text, vector and words are gone, from the past too. What was made of it stays."""
         return self.shard.erase([item_id], checked(scope), derived=False, key=key, origin=origin)[0]
 
     def purge(
-        self, ids: Sequence[int] = (), *, scope: Scope, within: Scope | None = None, key: str = ""
+        self,
+        ids: Sequence[int] = (),
+        *,
+        scope: Scope,
+        within: Scope | None = None,
+        key: str = "",
+        origin: str = "",
     ) -> list[int]:
         """Erases items, or all of a scope, with earlier versions and all that was made of them; gives their ids.
 
@@ -270,7 +276,7 @@ class Memory:
         if bool(ids) == (within is not None):
             raise InvalidItem("purge takes ids, or a scope as `within`")
         if within is None:
-            receipts = self.shard.erase(list(ids), checked(scope), derived=True, key=key)
+            receipts = self.shard.erase(list(ids), checked(scope), derived=True, key=key, origin=origin)
         else:
             if checked(scope).may_erase(checked(within)):
                 self.check_known(within)
@@ -320,13 +326,23 @@ class Memory:
         values: Mapping[str, str] | None = None,
         preconditions: Sequence[str] = (),
         outcome: str = "",
+        origin: str = "",
     ) -> Receipt:
         """Keeps a workflow that worked; `values` of its parameters are left open. A known one gets a success."""
-        return learn(self, task, steps, values or {}, scope, preconditions=preconditions, outcome=outcome)
+        return learn(
+            self,
+            task,
+            steps,
+            values or {},
+            checked(scope),
+            preconditions=preconditions,
+            outcome=outcome,
+            origin=origin,
+        )
 
-    def report_procedure(self, item_id: int, *, worked: bool, scope: Scope) -> Receipt:
+    def report_procedure(self, item_id: int, *, worked: bool, scope: Scope, origin: str = "") -> Receipt:
         """Puts a use on a procedure's record; one that keeps failing is retired."""
-        return report(self, item_id, checked(scope), worked=worked)
+        return report(self, item_id, checked(scope), worked=worked, origin=origin)
 
     def procedures(self, task: str, *, scope: Scope, k: int = 5) -> list[tuple[Item, Procedure, float]]:
         """Up to k procedures for a like task that the scope sees, best first, with their scores."""

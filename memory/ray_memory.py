@@ -26,6 +26,7 @@ from memory.changes import Changes
 from memory.errors import MemoryFault, Moved, UnknownItem
 from memory.item import Draft, Item, Kind
 from memory.memory import Explanation
+from memory.procedure import Procedure, Step, retrieve
 from memory.ranking import Ranked, RankingSettings
 from memory.ray_shard import MemoryActor, Tell, default_embedder
 from memory.rebalance import Table, move
@@ -34,6 +35,7 @@ from memory.scope import Scope, checked
 from memory.seat import Seat
 from memory.settings import MemorySettings
 from memory.transaction import Receipt
+from memory.upkeep import Upkeep
 from memory.view import Ask, Pair, rank_pairs
 
 T = TypeVar("T")
@@ -251,7 +253,7 @@ class RayMemory:
         )
         return receipt
 
-    async def purge(self, item_id: int, *, scope: Scope) -> list[int]:
+    async def purge(self, item_id: int, *, scope: Scope, origin: str = "") -> list[int]:
         """Erases an item with its earlier versions and all that was made of it, on whatever shard."""
         await self.get(item_id, scope=scope)
         generations: list[list[int]] = [[item_id]]
@@ -268,7 +270,9 @@ class RayMemory:
             for each in generation:
                 erase = self._made_eraser(each, scope)
                 gone += await self._at(each, erase)
-        gone += await self._at(item_id, lambda shard: shard.purge.remote([item_id], scope=scope))
+        gone += await self._at(
+            item_id, lambda shard: shard.purge.remote([item_id], scope=scope, origin=origin)
+        )
         return sorted(set(gone))
 
     async def share(
@@ -299,6 +303,45 @@ class RayMemory:
             return [Ranked(item, 0.0, {}) for item in latest[:k]]
 
         return await self._settled(read)
+
+    async def learn_procedure(
+        self, task: str, steps: Sequence[Step], *, scope: Scope, origin: str = "", **told: Any
+    ) -> Receipt:
+        """See `Memory.learn_procedure`. Broken off by a crash, it may count a success twice."""
+        receipt: Receipt = await self._of(
+            scope,
+            lambda shard: shard.learn_procedure.remote(task, steps, scope=scope, origin=origin, **told),
+        )
+        return receipt
+
+    async def report_procedure(
+        self, item_id: int, *, worked: bool, scope: Scope, origin: str = ""
+    ) -> Receipt:
+        """See `Memory.report_procedure`."""
+        receipt: Receipt = await self._at(
+            item_id,
+            lambda shard: shard.report_procedure.remote(item_id, worked=worked, scope=scope, origin=origin),
+        )
+        return receipt
+
+    async def procedures(self, task: str, *, scope: Scope, k: int = 5) -> list[tuple[Item, Procedure, float]]:
+        """See `Memory.procedures`."""
+
+        async def read() -> list[tuple[Item, Procedure, float]]:
+            shards = [self._shards[shard] for shard in self._groups(scope, None)]
+            found = await asyncio.gather(
+                *(_answer(shard.procedures.remote(task, scope=scope, k=k)) for shard in shards)
+            )
+            known = {id(procedure): (item, procedure) for some in found for item, procedure, _ in some}
+            best = retrieve(task, [procedure for _, procedure in known.values()], k=k)
+            return [(*known[id(procedure)], score) for procedure, score in best]
+
+        return await self._settled(read)
+
+    async def consolidate(self, *, scope: Scope, **told: Any) -> Upkeep:
+        """See `Memory.consolidate`."""
+        done: Upkeep = await self._of(scope, lambda shard: shard.consolidate.remote(scope=scope, **told))
+        return done
 
     async def next_like(
         self,
@@ -363,6 +406,11 @@ class RayMemory:
         """A shard sees only its own: parents on others are looked up here."""
         for parent in sorted({parent for draft in drafts for parent in draft.derived_from}):
             await self.get(parent, scope=scope)
+
+    async def _of(self, scope: Scope, call: Callable[[Any], Any]) -> Any:
+        """Calls the shard on which a scope lives."""
+        slot = checked(scope).slot
+        return await self._settled(lambda: _answer(call(self._shards[self._owners[slot]])))
 
     async def _at(self, item_id: int, call: Callable[[Any], Any]) -> Any:
         """Calls the shard that has an item."""

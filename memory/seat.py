@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from memory.item import Draft, Item, Kind
-from memory.memory import Memory
+from memory.memory import Explanation, Memory
+from memory.procedure import Procedure, Step
 from memory.ranking import Ranked
 from memory.scope import Scope
 from memory.transaction import Receipt
+from memory.upkeep import Upkeep
 
 
 class Door(Protocol):
@@ -47,6 +49,18 @@ class Door(Protocol):
         self, item_id: int, *, scope: Scope, into: Scope, key: str = "", origin: str = ""
     ) -> Receipt: ...
     async def as_of(self, when: float, text: str = "", *, scope: Scope, k: int = 10) -> list[Ranked]: ...
+    async def purge(self, item_id: int, *, scope: Scope, origin: str = "") -> list[int]: ...
+    async def explain(self, item_id: int, text: str = "", *, scope: Scope) -> Explanation: ...
+    async def learn_procedure(
+        self, task: str, steps: Sequence[Step], *, scope: Scope, origin: str = "", **told: Any
+    ) -> Receipt: ...
+    async def report_procedure(
+        self, item_id: int, *, worked: bool, scope: Scope, origin: str = ""
+    ) -> Receipt: ...
+    async def procedures(
+        self, task: str, *, scope: Scope, k: int = 5
+    ) -> list[tuple[Item, Procedure, float]]: ...
+    async def consolidate(self, *, scope: Scope, **told: Any) -> Upkeep: ...
     async def next_like(
         self,
         text: str,
@@ -119,6 +133,38 @@ class LocalDoor:
     async def as_of(self, when: float, text: str = "", *, scope: Scope, k: int = 10) -> list[Ranked]:
         """See `Memory.as_of`."""
         return await asyncio.to_thread(self._memory.as_of, when, text, scope=scope, k=k)
+
+    async def purge(self, item_id: int, *, scope: Scope, origin: str = "") -> list[int]:
+        """See `Memory.purge`."""
+        return await asyncio.to_thread(self._memory.purge, [item_id], scope=scope, origin=origin)
+
+    async def explain(self, item_id: int, text: str = "", *, scope: Scope) -> Explanation:
+        """See `Memory.explain`."""
+        return await asyncio.to_thread(self._memory.explain, item_id, text, scope=scope)
+
+    async def learn_procedure(
+        self, task: str, steps: Sequence[Step], *, scope: Scope, origin: str = "", **told: Any
+    ) -> Receipt:
+        """See `Memory.learn_procedure`."""
+        return await asyncio.to_thread(
+            self._memory.learn_procedure, task, steps, scope=scope, origin=origin, **told
+        )
+
+    async def report_procedure(
+        self, item_id: int, *, worked: bool, scope: Scope, origin: str = ""
+    ) -> Receipt:
+        """See `Memory.report_procedure`."""
+        return await asyncio.to_thread(
+            self._memory.report_procedure, item_id, worked=worked, scope=scope, origin=origin
+        )
+
+    async def procedures(self, task: str, *, scope: Scope, k: int = 5) -> list[tuple[Item, Procedure, float]]:
+        """See `Memory.procedures`."""
+        return await asyncio.to_thread(self._memory.procedures, task, scope=scope, k=k)
+
+    async def consolidate(self, *, scope: Scope, **told: Any) -> Upkeep:
+        """See `Memory.consolidate`."""
+        return await asyncio.to_thread(self._memory.consolidate, scope=scope, **told)
 
     async def next_like(
         self,
@@ -206,6 +252,35 @@ class Seat:
     async def as_of(self, when: float, text: str = "", *, k: int = 10) -> list[Ranked]:
         """What was believed at a time."""
         return await self._door.as_of(when, text, scope=self.scope, k=k)
+
+    async def purge(self, item_id: int) -> list[int]:
+        """Erases an item with its earlier versions and all that was made of it; gives the ids."""
+        return await self._door.purge(item_id, scope=self.scope, origin=self._origin)
+
+    async def explain(self, item_id: int, text: str = "") -> Explanation:
+        """Where an item comes from, what became of it, and how it answers a question, if one is given."""
+        return await self._door.explain(item_id, text, scope=self.scope)
+
+    async def learn_procedure(self, task: str, steps: Sequence[Step], **told: Any) -> Receipt:
+        """Keeps a workflow that worked. `told`: `values`, `preconditions`, `outcome`."""
+        return await self._door.learn_procedure(task, steps, scope=self.scope, origin=self._origin, **told)
+
+    async def report_procedure(self, item_id: int, *, worked: bool) -> Receipt:
+        """Puts a use on a procedure's record."""
+        return await self._door.report_procedure(
+            item_id, worked=worked, scope=self.scope, origin=self._origin
+        )
+
+    async def procedures(self, task: str, *, k: int = 5) -> list[tuple[Item, Procedure, float]]:
+        """Up to k procedures for a like task, best first, with their scores."""
+        return await self._door.procedures(task, scope=self.scope, k=k)
+
+    async def consolidate(self, **told: Any) -> Upkeep:
+        """Settles, merges, summarises and expires what lives in the agent's own scope; tells what it did.
+
+        `told`: `now`, `settings`, `rules`. What it does is in no turn: a run with it cannot be forked.
+        """
+        return await self._door.consolidate(scope=self.scope, **told)
 
     async def next_like(
         self,

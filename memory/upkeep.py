@@ -84,6 +84,8 @@ def learn(
     steps: Sequence[Step],
     values: Mapping[str, str],
     scope: Scope,
+    *,
+    origin: str = "",
     **told: Any,
 ) -> Receipt:
     """Keeps a workflow that worked, with its parameters left open; one that is known gets a success on its record.
@@ -93,21 +95,20 @@ def learn(
     procedure = abstract(task, steps, values, **told)
     for item, _ in _living(memory, scope):
         if item.kind is Kind.PROCEDURE and same_workflow(procedure_of(item.attributes), procedure):
-            return report(memory, item.id, scope, worked=True)
-    return memory.remember(
-        procedure.text, scope=scope, kind=Kind.PROCEDURE, attributes=procedure.to_attributes()
-    )
+            return report(memory, item.id, scope, worked=True, origin=origin)
+    draft = Draft(scope, procedure.text, Kind.PROCEDURE, attributes=procedure.to_attributes())
+    return memory.remember_all([draft], scope=scope, origin=origin)[0]
 
 
-def report(memory: "Memory", item_id: int, scope: Scope, *, worked: bool) -> Receipt:
+def report(memory: "Memory", item_id: int, scope: Scope, *, worked: bool, origin: str = "") -> Receipt:
     """Puts a use on a procedure's record; one that fails, and not by bad luck, is retired."""
     item = memory.get(item_id, scope=scope)
     if item.kind is not Kind.PROCEDURE:
         raise InvalidItem(f"item {item_id} is no procedure but a {item.kind}")
     procedure = procedure_of(item.attributes).reported(worked=worked)
-    receipt = memory.correct(item_id, scope=scope, attributes=procedure.to_attributes())
+    receipt = memory.correct(item_id, scope=scope, origin=origin, attributes=procedure.to_attributes())
     if procedure.is_retired():
-        memory.retire([receipt.id], scope=scope)
+        memory.retire([receipt.id], scope=scope, origin=origin)
     return receipt
 
 

@@ -24,6 +24,7 @@ from memory.scope import Scope
 from memory.seat import LocalDoor, Seat
 from memory.settings import MemorySettings
 from tests.memory.embedding import TinyEmbedder
+from tests.memory.seats import use_all_of
 
 ANN = Scope("t", swarm="s", role="r", agent="ann")
 BEN = Scope("t", swarm="s", role="r", agent="ben")
@@ -276,6 +277,12 @@ def test_subscribers_hear_of_what_is_like_and_seen(memory: Memory) -> None:
     assert heard == ["red ship sails"]
     assert memory.unsubscribe(number)
     assert not memory.unsubscribe(number)
+
+
+def test_a_seat_offers_all_that_an_agent_may_do(memory: Memory) -> None:
+    door = LocalDoor(memory)
+    asyncio.run(use_all_of(Seat(door, ANN, "ann ann#1"), Seat(door, BEN), SWARM))
+    assert memory.check().sound
 
 
 def test_an_agent_waits_for_what_is_like_a_text_and_hears_of_nobody_elses(memory: Memory) -> None:

@@ -61,6 +61,21 @@ def test_a_name_chooses_the_speaker_and_is_no_term() -> None:
     assert ids(ask(ranker(named), "Where did Ada sail?"))[0] == 2
 
 
+def test_a_word_before_a_colon_is_a_speaker_only_if_it_recurs() -> None:
+    """ "Warning: ..." is nobody's: taken for a name it would be taken out of the question that asks for it."""
+    items = [turn(1, "Warning: the disk is full", ""), turn(2, "The disk of the gramophone is scratched", "")]
+    asked = "which warning is there of the disk"
+    assert "speaker" not in ask(ranker(items), asked)[0].parts
+    assert ids(ask(ranker(items, only(lexical=1.0)), asked, k=1)) == [1]
+    several = [*items, turn(3, "Warning: the fan is loud", "")]
+    assert "speaker" in ask(ranker(several), asked)[0].parts
+    made = ranker(several)
+    made.remove(3)
+    assert "speaker" not in ask(made, asked)[0].parts
+    told = [turn(1, "it rains", "Warning"), items[1]]
+    assert "speaker" in ask(ranker(told), asked)[0].parts
+
+
 def test_names_that_are_words_or_share_a_part_are_told_apart() -> None:
     items = [
         turn(1, "I painted the boat", "Will"), turn(2, "I painted the boat", "bidder/1"),

@@ -13,6 +13,7 @@ from memory.ray_memory import RayMemory, start_memory
 from memory.scope import Scope
 from tests.actors.ray_here import RAY_OPTIONS
 from tests.memory.embedding import TinyEmbedder
+from tests.memory.seats import use_all_of
 
 pytestmark = pytest.mark.ray
 ray = pytest.importorskip("ray")
@@ -82,6 +83,15 @@ def test_errors_come_as_what_they_are_and_ids_of_others_stay_unknown(started: Ra
         when = (await ann.get(made.id)).recorded_at
         assert "ann alone" in {each.item.text for each in await ann.as_of(when, "ann", k=100)}
         assert (await memory.explain(new.id, "ann", scope=AGENTS[0])).versions[0].id == made.id
+
+    asyncio.run(run())
+
+
+def test_a_seat_offers_all_that_an_agent_may_do(started: RayMemory) -> None:
+    async def run() -> None:
+        memory = fresh(started)
+        for one, other in ((9, 10), (11, 12), (13, 14)):  # on either shard
+            await use_all_of(memory.seat(AGENTS[one]), memory.seat(AGENTS[other]), SWARM)
 
     asyncio.run(run())
 
