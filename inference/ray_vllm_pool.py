@@ -7,10 +7,9 @@ Rules:
   completion has no other effect.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-
-import ray
 
 from inference.errors import EngineDead
 from inference.llm import BaseLLM
@@ -33,7 +32,7 @@ def start_replicas(plan: ModelPlan) -> BaseLLM:
     replicas = [started.result() for started in starting if started.exception() is None]
     if faults:
         for replica in replicas:
-            ray.kill(replica.actor)
+            asyncio.run(replica.aclose())  # with its placement group
         raise faults[0]
     if len(replicas) == 1:
         return replicas[0]
