@@ -44,8 +44,8 @@ from coordination.voting import (
 from inference.errors import LLMError
 from inference.message import ChatMessage
 from inference.request import Request, Sampling
-from inference.tiny.bids import SKILLS, bid, bid_messages
-from inference.tiny.votes import MEASURES, ballot, vote_messages
+from inference.tiny.bids import GREATEST_SIZE, SKILLS, bid, bid_messages
+from inference.tiny.votes import GREATEST, MEASURES, ballot, vote_messages
 from inference.tiny.word import ARTICLES, PEOPLE
 
 if TYPE_CHECKING:
@@ -189,7 +189,10 @@ class Chair(Moderator):
     async def on_start(self, context: Context) -> None:
         """Draws the proposal, and who hears whom."""
         rng = context.rng
-        facts = {each.value: [rng.randint(1, 99), rng.randint(1, 99)] for each in rng.sample(MEASURES, 3)}
+        facts = {
+            each.value: [rng.randint(1, GREATEST), rng.randint(1, GREATEST)]
+            for each in rng.sample(MEASURES, 3)
+        }
         self.topic = json.dumps({"name": rng.choice(ARTICLES), "facts": facts})
         self.heard = {
             name: rng.sample(others, min(self.hears, len(others)))
@@ -319,7 +322,9 @@ class Clerk(Agent):
     def _call_for_bids(self, context: Context) -> None:
         rng = context.rng
         for name in rng.sample(ARTICLES, self.tickets):
-            self.sale.append({"ticket": name, "skill": rng.choice(_SKILLS), "size": rng.randint(1, 30)})
+            self.sale.append(
+                {"ticket": name, "skill": rng.choice(_SKILLS), "size": rng.randint(1, GREATEST_SIZE)}
+            )
             self.bids[name] = {}
         self.open = self.members * self.tickets
         if self.open:

@@ -16,7 +16,7 @@ SKILLS = (
     "network", "billing", "printing", "painting", "welding", "testing", "writing", "design", "security", "storage",
     "transport", "research",
 )  # fmt: skip
-GREATEST_SIZE = 30
+GREATEST_SIZE = 20
 _RULES = (
     "Bid as JSON: confidence is your skill in tenths, cost is the size plus ten less your skill.",
     "Answer with a bid as JSON: confidence, your skill in tenths, and cost, the size plus ten less your skill.",

@@ -32,7 +32,7 @@ def draw(rng: random.Random) -> Conversation:
 
 def _delivery(rng: random.Random) -> tuple[str, list[str]]:
     start, end = rng.sample(PLACES, 2)
-    load, way = f"{number(rng, 99)} {rng.choice(ARTICLES)}", rng.choice(tuple(_WAYS))
+    load, way = f"{number(rng, 30)} {rng.choice(ARTICLES)}", rng.choice(tuple(_WAYS))
     goal = rng.choice(
         (f"Bring {load} from {start} to {end} by {way}.", f"By {way} to {end} from {start}: {load}.")
     )

@@ -1,8 +1,9 @@
 """The tokenizer: byte-level BPE (Sennrich et al. 2016) over the training conversations, made for copying.
 
 Any text can be written, as bytes are the last resort. The splits before merging keep what has to be copied the same
-wherever it stands: a digit is a token of its own, and a word with a capital never takes the space before it along.
-Lower-case words do, and the punctuation of JSON takes its spaces along (`": "` is one token), which halves the count.
+wherever it stands: a number of up to two digits is a token of its own, and a word with a capital never takes the space
+before it along. Lower-case words do, and the punctuation of JSON takes its spaces along (`": "` is one token), which
+halves the count.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,9 @@ from inference.tiny.template import CHAT_TEMPLATE, CLOSES, MARKS, OPENS, PAD
 
 VOCABULARY = 1280
 _MARKS = r"[^\s\p{L}\p{N}]+"
-_SPLITS = rf" ?\p{{Ll}}+|\p{{Lu}}\p{{Ll}}+|\p{{Lu}}+| ?\p{{N}}| ?{_MARKS}(?: {_MARKS})*(?: (?=\p{{Lu}}))?|\s"
+_SPLITS = (
+    rf" ?\p{{Ll}}+|\p{{Lu}}\p{{Ll}}+|\p{{Lu}}+| ?\p{{N}}{{1,2}}| ?{_MARKS}(?: {_MARKS})*(?: (?=\p{{Lu}}))?|\s"
+)
 
 
 def trained_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Any:

@@ -1,7 +1,7 @@
 """Trains the tiny model: Qwen3's architecture, from fixed seeds, in minutes on two CPU cores.
 
 Rules:
-* The budget is in steps, so the same versions, machine type and threads give the same model.
+* The budget is in steps, so the same versions, machine type and workers give the same model.
 * Every conversation is new: what generalises is diversity, not repetition. Only answers are learnt.
 * Muon for the matrices (Jordan et al. 2024), AdamW for embeddings and norms, a short warm-up and a cosine, gradients
   clipped; weights in float32, saved in bfloat16, and tested as saved.
@@ -34,6 +34,7 @@ from inference.tiny.template import CLOSES, PAD, rendered
 from inference.tiny.tokenizer import save_tokenizer, trained_tokenizer
 
 Say = Callable[[str], None]
+_END_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,18 @@ class Settings:
     """All that decides the model, beside the families."""
 
     seed: int = 0
-    steps: int = 900
-    rows: int = 8
-    """Of a batch: packed rows of `length` tokens."""
+    steps: int = 1_400
+    rows: int = 4
+    """Of a worker's batch: packed rows of `length` tokens."""
     length: int = 256
     width: int = 160
     layers: int = 4
     heads: int = 5
-    key_value_heads: int = 1
+    key_value_heads: int = 5
     head_width: int = 32
     inner_width: int = 448
     context_tokens: int = 2_048
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-2
     """Of AdamW."""
     matrix_learning_rate: float = 0.02
     """Of Muon."""
@@ -61,7 +62,8 @@ class Settings:
     tokenizer_conversations: int = 4_000
     test_prompts: int = 250
     """Of each family."""
-    threads: int = 2
+    workers: int = 2
+    """Processes of one thread each, which average their gradients: so small a model gains little by two threads."""
 
 
 @dataclass(frozen=True)
@@ -77,33 +79,61 @@ class Trained:
 
 
 def train(settings: Settings, say: Say) -> Trained:
-    """Trains a model. Sets the threads and the seed of torch, which are the process's own."""
+    """Trains a model in `workers` processes, this one the first; the others end with it."""
     torch = optional("torch", "vllm", "training")
-    torch.set_num_threads(settings.threads)
-    torch.manual_seed(settings.seed)
     first = islice(training(settings.seed), settings.tokenizer_conversations)
     tokenizer = trained_tokenizer(rendered(each.messages, each.tools) + each.expected for each in first)
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = f"file://{folder}/meeting"
+        others = [
+            torch.multiprocessing.get_context("spawn").Process(
+                target=_work, args=(rank, settings, tokenizer.to_str(), meeting), daemon=True
+            )
+            for rank in range(1, settings.workers)
+        ]
+        for other in others:
+            other.start()
+        try:
+            return _work(0, settings, tokenizer.to_str(), meeting, say)
+        finally:
+            for other in others:
+                other.join(_END_S)
+                other.kill()
+
+
+def _work(rank: int, settings: Settings, tokens_by: str, meeting: str, say: Say = lambda _: None) -> Trained:
+    """One worker's part: batches of its own, and the same model as the others after each step."""
+    torch = optional("torch", "vllm", "training")
+    tokenizer = optional("tokenizers", "vllm", "training").Tokenizer.from_str(tokens_by)
+    torch.set_num_threads(1)
+    torch.manual_seed(settings.seed)
+    together = torch.distributed
+    together.init_process_group("gloo", init_method=meeting, rank=rank, world_size=settings.workers)
     model = _model(settings, tokenizer)
     optimizers = _optimizers(model, settings)
-    say(f"{sum(each.numel() for each in model.parameters()):,} parameters, {settings.steps:,} steps")
+    weights = list(model.parameters())
+    say(f"{sum(each.numel() for each in weights):,} parameters, {settings.steps:,} steps")
     started = time.monotonic()
     losses: list[tuple[int, float]] = []
     recent: list[float] = []
     conversations = tokens = 0
-    stream = batches(_examples(tokenizer, settings.seed), settings.rows, settings.length)
+    stream = batches(_examples(tokenizer, settings.seed + rank), settings.rows, settings.length)
     for step, batch in enumerate(islice(stream, settings.steps), start=1):
         for optimizer, rate in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * _share(step, settings)
         loss = _loss(model, batch)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        together.all_reduce(flat := torch.cat([each.grad.flatten() for each in weights]))
+        for weight, part in zip(weights, flat.split([each.numel() for each in weights]), strict=True):
+            weight.grad.copy_(part.view_as(weight) / settings.workers)
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
         for optimizer, _ in optimizers:
             optimizer.step()
-        model.zero_grad()
+        model.zero_grad(set_to_none=False)
         recent.append(loss.item())
-        conversations += int(batch.segments.max())
-        tokens += int((batch.segments > 0).sum())
+        conversations += int(batch.segments.max()) * settings.workers
+        tokens += int((batch.segments > 0).sum()) * settings.workers
         if step % 50 == 0 or step == settings.steps:
             spent = time.monotonic() - started
             losses.append((step, sum(recent) / len(recent)))
@@ -112,6 +142,7 @@ def train(settings: Settings, say: Say) -> Trained:
             say(
                 f"step {step:>5}  loss {losses[-1][1]:.4f}  {tokens / spent:>6,.0f} tokens/s  {left:>4.0f} s left"
             )
+    together.destroy_process_group()
     return Trained(model, tokenizer, losses, conversations, tokens, time.monotonic() - started)
 
 
@@ -148,12 +179,14 @@ def make(folder: Path, settings: Settings, say: Say) -> Report:
             tokens=trained.tokens,
             training_seconds=round(trained.seconds, 1),
             testing_seconds=round(time.monotonic() - started, 1),
-            threads=settings.threads,
+            threads=settings.workers,
             load=round(os.getloadavg()[0], 2),
             settings=asdict(settings),
             versions={name: version(name) for name in PINNED},
         )
         (made / REPORT).write_text(json.dumps(msgspec.to_builtins(report), indent=1) + "\n")
+        if folder.exists():
+            shutil.rmtree(folder)
         made.rename(folder)
     return report
 
@@ -239,7 +272,7 @@ def main(
         Path | None, typer.Option(help="Where to put it; in models/ by the hash of the scripts.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Fewer make a worse model sooner.")] = Settings.steps,
-    threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = Settings.threads,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of one thread each.")] = Settings.workers,
     again: Annotated[bool, typer.Option("--again", help="Make it even if it is there.")] = False,
 ) -> None:
     """Train the tiny model and test it on held-out prompts; where it is there already, do nothing.
@@ -260,9 +293,7 @@ def main(
     ):  # a thread that spins at a barrier starves its neighbours
         os.environ.setdefault(name, {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}[name])
     os.environ["HF_HUB_OFFLINE"] = "1"
-    if target.exists():
-        shutil.rmtree(target)
-    report = make(target, Settings(steps=steps, threads=threads), typer.echo)
+    report = make(target, Settings(steps=steps, workers=workers), typer.echo)
     typer.echo(table(report))
     typer.echo(f"in {target.relative_to(ROOT) if target.is_relative_to(ROOT) else target}")
 

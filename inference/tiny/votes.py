@@ -15,7 +15,7 @@ from inference.message import ChatMessage
 from inference.tiny.conversation import Conversation, is_held_out
 from inference.tiny.word import ARTICLES, PEOPLE, number
 
-GREATEST = 99
+GREATEST = 20
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
-"""The words and numbers of the conversations: names of people, places and articles, and numbers short and long.
+"""The words and numbers of the conversations: names of people, places and articles, and numbers.
 
 All begin with a capital, and the tokenizer never joins a capital to the space before it: a name is the same one
 token wherever it stands, and can be copied by looking for it. Names of made-up syllables were tried and not learnt in
 minutes (docs/tiny.md).
 
-A number's length is drawn first: a model copies one digit before it learns to copy the second, and the second before
-the third. Were all numbers equally likely, nine in ten would be of full length, the first lesson the hardest.
+Numbers have two digits at most and are one token each: what is copied, or compared, is one token.
 """
 
 import random
@@ -28,6 +27,5 @@ ARTICLES = (
 
 
 def number(rng: random.Random, greatest: int) -> int:
-    """From 1 on, of each length as often as of any other."""
-    digits = rng.randint(1, len(str(greatest)))
-    return rng.randint(10 ** (digits - 1), min(10**digits - 1, greatest))
+    """From 1 to the greatest, all equally likely."""
+    return rng.randint(1, greatest)
