@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -35,6 +36,8 @@ from inference.tiny.tokenizer import save_tokenizer, trained_tokenizer
 
 Say = Callable[[str], None]
 _END_S = 30.0
+_ALONE = timedelta(minutes=5)
+"""A worker that waits so long for another's gradients gives up: the other has died."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,9 @@ def _work(rank: int, settings: Settings, tokens_by: str, meeting: str, say: Say 
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
     together = torch.distributed
-    together.init_process_group("gloo", init_method=meeting, rank=rank, world_size=settings.workers)
+    together.init_process_group(
+        "gloo", init_method=meeting, rank=rank, world_size=settings.workers, timeout=_ALONE
+    )
     model = _model(settings, tokenizer)
     optimizers = _optimizers(model, settings)
     weights = list(model.parameters())

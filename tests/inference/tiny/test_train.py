@@ -34,6 +34,7 @@ def small() -> Any:
         width=32,
         layers=2,
         heads=2,
+        key_value_heads=2,
         inner_width=48,
         tokenizer_conversations=200,
         test_prompts=2,
