@@ -1,7 +1,8 @@
 """Bids for a ticket: confidence and cost follow from the bidder's skill and the ticket's size by a stated rule.
 
 Confidence is the skill in tenths; the cost is the size, and what the skill lacks to ten. A skill that the bidder does
-not have counts as none. Held out are pairs of skill and size: the sum has to be worked out.
+not have counts as none. Held out are combinations of skill, size, ticket and bidder; the sums themselves occur in
+training, under other names.
 """
 
 import json
@@ -55,6 +56,8 @@ def draw(rng: random.Random) -> Conversation:
     needed = names[0] if rng.random() < 0.1 else rng.choice(names[1:])
     size = number(rng, GREATEST_SIZE)
     phrasing = (rng.randrange(2), rng.randrange(3))
-    messages = bid_messages(rng.choice(PEOPLE), skills, rng.choice(ARTICLES), needed, size, phrasing=phrasing)
+    bidder, ticket = rng.choice(PEOPLE), rng.choice(ARTICLES)
+    messages = bid_messages(bidder, skills, ticket, needed, size, phrasing=phrasing)
     level = skills.get(needed, 0)
-    return Conversation("bids", f"bid {level} {size}", messages, bid(level, size))
+    key = f"bid {level} {size} / {ticket} / {bidder}"
+    return Conversation("bids", key, messages, bid(level, size))

@@ -2,8 +2,8 @@
 
 The reason comes before the vote, and says both numbers side by side: a small model compares what it has just written
 (chain of thought: Wei et al. 2022). A proposal states facts that other voters need, and what others said already, which
-is wrong now and then; neither must matter. Held out are pairs of value and bound, whatever is measured and whoever
-speaks of them.
+is wrong now and then; neither must matter. Held out are combinations of value, bound, proposal and voter; the two
+numbers themselves occur together in training, under other names.
 """
 
 import json
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inference.message import ChatMessage
-from inference.tiny.conversation import Conversation, is_held_out
+from inference.tiny.conversation import Conversation
 from inference.tiny.word import ARTICLES, PEOPLE, number
 
 GREATEST = 20
@@ -96,17 +96,16 @@ def draw(rng: random.Random) -> Conversation:
     """A voter, a proposal with one to three facts, and up to two who spoke before."""
     measures = rng.sample(MEASURES, rng.choice((1, 2, 2, 3)))
     value, bound = _numbers(rng)
-    key = _key(value, bound)
     facts = {measures[0]: (value, bound)}
     for other in measures[1:]:
         facts[other] = _numbers(rng)
-        while is_held_out(_key(*facts[other])) != is_held_out(key):
-            facts[other] = _numbers(rng)
     voter, *others = rng.sample(PEOPLE, 1 + rng.choice((0, 0, 0, 1, 2)))
     said = [_opinion(rng, other, facts) for other in others]
     shuffled = {measure: facts[measure] for measure in rng.sample(measures, len(measures))}
     phrasing = (rng.randrange(3), rng.randrange(4))
-    messages = vote_messages(voter, measures[0], rng.choice(ARTICLES), shuffled, said=said, phrasing=phrasing)
+    proposal = rng.choice(ARTICLES)
+    messages = vote_messages(voter, measures[0], proposal, shuffled, said=said, phrasing=phrasing)
+    key = f"vote {value} {bound} / {proposal} / {voter}"
     return Conversation("votes", key, messages, ballot(measures[0], value, bound))
 
 
@@ -116,10 +115,6 @@ def _opinion(rng: random.Random, who: str, facts: Facts) -> tuple[str, str, str]
     value, bound = facts[measure]
     holds = measure.holds(value, bound) != (rng.random() < 0.25)
     return who, "yes" if holds else "no", _reason(measure, value, bound, holds)
-
-
-def _key(value: int, bound: int) -> str:
-    return f"vote {value} {bound}"
 
 
 def _numbers(rng: random.Random) -> tuple[int, int]:
