@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from hashlib import sha256
 from itertools import islice
 
