@@ -70,8 +70,8 @@ def test_the_model_answers_held_out_prompts() -> None:
             raise
         pytest.skip(str(error))
     families = json.loads((folder / REPORT).read_text())["families"]
-    reached = {name: families[name]["rate"] for name in ("votes", "tools", "routing")}
-    # The aim is 0.95 (docs/tiny.md says what was measured); a processor that rounds otherwise may train a little worse.
+    reached = {name: families[name]["rate"] for name in ("tools", "routing", "plans")}
+    # 0.93 to 0.98 where it was measured (docs/tiny.md); a processor that rounds otherwise may train a little worse.
     assert min(reached.values()) >= 0.8, reached
 
 
