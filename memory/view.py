@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from memory.block import Filter
+from memory.errors import MemoryFault
 from memory.item import Item, Kind
 from memory.ranking import Query, Ranked, Ranker, RankingSettings, Reading, read
 from memory.schema import Vectors
@@ -149,7 +150,7 @@ class Views:
             except Exception as error:  # of what they share: handed over to all of them
                 found = [error] * len(places)
             for at, answer in zip(places, found, strict=True):
-                answers[at] = answer
+                answers[at] = self._if_still_here(questions[at], answer)
         return answers
 
     def candidates(self, questions: Sequence[Question], few: int = 0) -> list[list[Pair] | Exception]:
@@ -162,9 +163,19 @@ class Views:
         return [
             some
             if isinstance(some, Exception)
-            else _passing((pairs[each] for each in some if each in pairs), question)
+            else self._if_still_here(
+                question, _passing((pairs[each] for each in some if each in pairs), question)
+            )
             for some, question in zip(ids, questions, strict=True)
         ]
+
+    def _if_still_here(self, question: Question, answer: T) -> T | Exception:
+        """An answer; `Moved` if what it was found in was given away meanwhile, and so perhaps in part."""
+        try:
+            self._shard.numbers(question.reader, question.scopes)
+        except MemoryFault as error:
+            return error
+        return answer
 
     def _answers(
         self, numbers: tuple[int, ...], questions: Sequence[Question]

@@ -79,7 +79,10 @@ def test_ranked_pairs_break_ties_between_pairs_as_pref_voting_does_by_the_same_o
 
 
 @pytest.mark.parametrize("kind", PROFILES)
-@pytest.mark.skipif(find_spec("numba") is None, reason="pref_voting cannot be imported without numba")
+@pytest.mark.skipif(
+    find_spec("numba") is None or find_spec("pref_voting") is None,
+    reason="pref_voting, or numba without which it cannot be imported, is not installed",
+)
 def test_what_was_recorded_is_what_pref_voting_says(kind: str) -> None:
     numbers = range(0, PROFILES[kind], 20)
     fresh = answers([profile(kind, number) for number in numbers])
