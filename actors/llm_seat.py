@@ -20,10 +20,10 @@ from msgspec.structs import replace
 from actors.address import role_of
 from inference.completion import Completion, Timing
 from inference.errors import BudgetExceeded, LLMError
+from inference.failure import Failure
 from inference.llm import BaseLLM, TokenCount
 from inference.request import Caller, Request
 from inference.seed import seeded
-from inference.service_wire import Failure
 
 if TYPE_CHECKING:
     from actors.context import Context

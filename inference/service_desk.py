@@ -22,13 +22,13 @@ import msgspec
 
 from inference.clock import Clock, SystemClock, within
 from inference.errors import BadRequest, EngineDead, InvalidAnswer, LLMError
+from inference.failure import Failure
 from inference.llm import BaseLLM
 from inference.request import Request
 from inference.service_wire import (
     Answer,
     Asked,
     Delivery,
-    Failure,
     Taken,
     decoded_batch,
     decoded_request,

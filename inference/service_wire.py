@@ -8,17 +8,10 @@ Rules:
 
 import msgspec
 
-from inference import errors
 from inference.completion import Completion
-from inference.errors import BadRequest, EngineDead, LLMError
+from inference.errors import BadRequest
+from inference.failure import Failure
 from inference.request import Request
-
-KINDS: dict[str, type[LLMError]] = {
-    kind.reason: kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, LLMError)
-}
-"""Errors by reason."""
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True):
@@ -27,32 +20,6 @@ class Asked(msgspec.Struct, frozen=True, array_like=True):
     number: int
     request: msgspec.Raw
     trace: str = ""
-
-
-class Failure(msgspec.Struct, frozen=True, array_like=True):
-    """An error as plain values."""
-
-    reason: str
-    text: str
-    definite: bool
-    state: dict[str, int | float | bool | str | None] = {}
-
-    @classmethod
-    def of(cls, error: LLMError) -> "Failure":
-        """An error's. Values that are not plain are left out."""
-        plain = (int, float, bool, str, type(None))
-        state = {name: value for name, value in vars(error).items() if isinstance(value, plain)}
-        return cls(error.reason, str(error), error.definite, state)
-
-    def error(self) -> LLMError:
-        """The error. One of a kind that this version does not know is an `EngineDead`, as definite as it was."""
-        kind = KINDS.get(self.reason)
-        if kind is None:
-            return EngineDead(f"{self.reason}: {self.text}", definite=self.definite)
-        error = kind(self.text)
-        error.__dict__.update(self.state)
-        error.definite = self.definite
-        return error
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from contextlib import aclosing
 
 from inference.errors import EngineDead, LLMError
+from inference.failure import Failure
 from inference.vllm_adapter import Adaptable
 from inference.vllm_wire import (
     BATCH_BYTES,
@@ -20,7 +21,6 @@ from inference.vllm_wire import (
     Answers,
     Asked,
     Batch,
-    Failure,
     decoded_request,
     encoded,
 )

@@ -18,6 +18,7 @@ from inference.errors import (
     QueueFull,
     RateLimited,
 )
+from inference.failure import KINDS, Failure
 from inference.limited import LimitedLLM
 from inference.limits import ServingLimits
 from inference.llm import BaseLLM
@@ -25,7 +26,7 @@ from inference.request import Request, Tool
 from inference.scripted import Rule, ScriptedLLM
 from inference.service_desk import ServiceDesk
 from inference.service_llm import ServiceLLM, ServiceSettings
-from inference.service_wire import KINDS, Delivery, Failure, Taken
+from inference.service_wire import Delivery, Taken
 from tests.inference.conformance import check_model
 from tests.inference.line import Line
 

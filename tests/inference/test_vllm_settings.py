@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from inference.errors import BadRequest, ConfigurationError, ContextTooLong, LLMError, QueueFull
+from inference.failure import Failure
 from inference.message import ChatMessage, ToolCall
 from inference.request import Request, ResponseSchema, Sampling, Tool
 from inference.vllm_engine import VLLMEngine
@@ -15,7 +16,7 @@ from inference.vllm_prompt import PromptRenderer, template_message
 from inference.vllm_sampling import bounded_strings, check_form, room_for
 from inference.vllm_settings import VLLMSettings, resources
 from inference.vllm_tools import told_from
-from inference.vllm_wire import Failure, decoded_batch, decoded_request, encoded_request
+from inference.vllm_wire import decoded_batch, decoded_request, encoded_request
 from tests.inference.needs import needs
 
 
