@@ -56,6 +56,8 @@ _SKILLS = SKILLS[:5]
 """So few that a ticket finds somebody who has its skill."""
 _FINE = 1000
 """Confidence becomes a whole number of gain, up to this."""
+_NAMES = 8
+"""So many proposals have different names."""
 _STATEMENTS = 12
 """Shown in the report."""
 
@@ -113,9 +115,8 @@ class Member(Panellist):
             bid_messages(name_of(context.address), self.skills, name, skill, size), context
         )
         confidence = confidence_in(text)
-        right = confidence is not None and json.loads(text) == json.loads(
-            bid(self.skills.get(skill, 0), size)
-        )
+        expected = json.loads(bid(skill, self.skills.get(skill, 0), size))
+        right = confidence == expected["confidence"] and _object_in(text).get("cost") == expected["cost"]
         self._tell(context, "bid", text, valid=confidence is not None, right=right, about=name)
         context.reply({"bid": name, "confidence": confidence})
 
@@ -193,7 +194,9 @@ class Chair(Moderator):
             each.value: [rng.randint(1, GREATEST), rng.randint(1, GREATEST)]
             for each in rng.sample(MEASURES, 3)
         }
-        self.topic = json.dumps({"name": rng.choice(ARTICLES), "facts": facts})
+        number = int(context.address.partition("/")[2])
+        names = ARTICLES[number % _NAMES :: _NAMES]
+        self.topic = json.dumps({"name": rng.choice(names), "facts": facts})
         self.heard = {
             name: rng.sample(others, min(self.hears, len(others)))
             for name in self.panellists

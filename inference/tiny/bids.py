@@ -1,8 +1,8 @@
 """Bids for a ticket: confidence and cost follow from the bidder's skill and the ticket's size by a stated rule.
 
 Confidence is the skill in tenths; the cost is the size, and what the skill lacks to ten. A skill that the bidder does
-not have counts as none. Held out are combinations of skill, size, ticket and bidder; the sums themselves occur in
-training, under other names.
+not have counts as none. The reason says skill and size side by side, as that of a vote does. Held out are combinations
+of skill, size, ticket and bidder; the sums themselves occur in training, under other names.
 """
 
 import json
@@ -17,18 +17,19 @@ SKILLS = (
     "network", "billing", "printing", "painting", "welding", "testing", "writing", "design", "security", "storage",
     "transport", "research",
 )  # fmt: skip
-GREATEST_SIZE = 20
+GREATEST_SIZE = 9
 _RULES = (
-    "Bid as JSON: confidence is your skill in tenths, cost is the size plus ten less your skill.",
-    "Answer with a bid as JSON: confidence, your skill in tenths, and cost, the size plus ten less your skill.",
+    "Bid as JSON with reason: confidence is your skill in tenths, cost is the size plus ten less your skill.",
+    "Answer as JSON with reason: confidence, your skill in tenths, and cost, the size plus ten less your skill.",
 )
 _TICKETS = ("Ticket {name}: {skill}, size {size}.", "{name} needs {skill} and has size {size}.",
             "Bid for {name}: size {size}, {skill}.")  # fmt: skip
 
 
-def bid(skill: int, size: int) -> str:
-    """The answer: confidence and cost, as JSON."""
-    return json.dumps({"confidence": skill / 10, "cost": size + 10 - skill})
+def bid(skill: str, level: int, size: int) -> str:
+    """The answer: what follows from what, confidence and cost, as JSON."""
+    reason = f"has {skill} {level}, size {size}"
+    return json.dumps({"reason": reason, "confidence": level / 10, "cost": size + 10 - level})
 
 
 def bid_messages(
@@ -60,4 +61,4 @@ def draw(rng: random.Random) -> Conversation:
     messages = bid_messages(bidder, skills, ticket, needed, size, phrasing=phrasing)
     level = skills.get(needed, 0)
     key = f"bid {level} {size} / {ticket} / {bidder}"
-    return Conversation("bids", key, messages, bid(level, size))
+    return Conversation("bids", key, messages, bid(needed, level, size))

@@ -13,13 +13,13 @@ from inference.tiny import bids, hailstone, plans, routing, tools, votes
 from inference.tiny.conversation import Conversation, Family
 
 FAMILIES = (
-    Family("votes", votes.draw, 4),
-    Family("bids", bids.draw, 1),
-    Family("tools", tools.draw_call, 4),
+    Family("votes", votes.draw, 6),
+    Family("bids", bids.draw, 3),
+    Family("tools", tools.draw_call, 3),
     Family("results", tools.draw_result, 2),
     Family("routing", routing.draw, 2),
     Family("plans", plans.draw, 1),
-    Family("hailstone", hailstone.draw, 1),
+    Family("hailstone", hailstone.draw, 2),
 )
 _DRAWS = 10_000
 """So many draws at most for one conversation of the wanted half."""

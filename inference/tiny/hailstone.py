@@ -1,7 +1,7 @@
 """One step of a Hailstone sequence (Collatz): an even number is halved, an odd one tripled, and one added.
 
 The kind comes first in the answer, so that the rule is settled before the digits. Held out are numbers: the step
-must be worked out, digit by digit; what is carried is hard for a model that writes the highest digit first.
+must be worked out, pair of digits by pair; what is carried is hard for a model that writes the highest pair first.
 """
 
 import json

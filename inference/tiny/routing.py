@@ -1,7 +1,8 @@
 """Routing: a ticket goes to the team whose work it is, if it is on duty, else to the helpdesk; and is it urgent?
 
-Held out are combinations of the complaint, who sends it and from where. A complaint itself is known from training:
-which team it belongs to is knowledge, and cannot be worked out.
+The reason names the team whose work it is, and looks for it, before the answer does. Held out are combinations of the
+complaint, who sends it and from where. A complaint itself is known from training: which team it belongs to is
+knowledge, and cannot be worked out.
 """
 
 import json
@@ -84,8 +85,10 @@ _TICKETS = ("{who} in {place}: {what}. {when}", "Ticket from {who}, {place}: {wh
 
 
 def route(team: str, teams: Sequence[str], urgent: bool) -> str:
-    """The answer: team and urgency, as JSON."""
-    return json.dumps({"team": team if team in teams else HELPDESK, "urgent": urgent})
+    """The answer: whose work it is, and if that team is away, the team that gets it, and urgency, as JSON."""
+    there = team in teams
+    reason = f"is for {team}" if there else f"is for {team}, away"
+    return json.dumps({"reason": reason, "team": team if there else HELPDESK, "urgent": urgent})
 
 
 def route_messages(teams: Sequence[str], ticket: str, phrasing: int = 0) -> tuple[ChatMessage, ...]:

@@ -28,7 +28,7 @@ CHAT_TEMPLATE = """\
 {%- for tool in tools %}
 {%- set about = tool.function if tool.function is defined else tool %}
 {%- set types = (about.parameters or {}).get('properties', {}) %}
-{{- '\\n' + about.name + '(' }}
+{{- '\\n- ' + about.name + '(' }}
 {%- for name in types | sort %}
 {{- name + ': ' + types[name].type }}{{ ', ' if not loop.last else '' }}
 {%- endfor %}
@@ -104,4 +104,4 @@ def as_functions(tools: Sequence[Tool]) -> list[dict[str, Any]]:
 def _line(tool: Tool) -> str:
     properties = tool.parameters.get("properties", {})
     types = ", ".join(f"{name}: {properties[name]['type']}" for name in sorted(properties))
-    return f"\n{tool.name}({types}): {tool.description}"
+    return f"\n- {tool.name}({types}): {tool.description}"

@@ -1,9 +1,9 @@
 """The tokenizer: byte-level BPE (Sennrich et al. 2016) over the training conversations, made for copying.
 
 Any text can be written, as bytes are the last resort. The splits before merging keep what has to be copied the same
-wherever it stands: a number of up to two digits is a token of its own, and a word with a capital never takes the space
-before it along. Lower-case words do, and the punctuation of JSON takes its spaces along (`": "` is one token), which
-halves the count.
+wherever it stands: digits go in pairs from the right, so that a number up to 99 is one token, a longer one is read in
+hundreds, and what is carried goes from pair to pair; a word with a capital never takes the space before it along.
+Lower-case words do, and the punctuation of JSON takes its spaces along (`": "` is one token), which halves the count.
 """
 
 from collections.abc import Iterable
@@ -14,10 +14,10 @@ from inference.extra import optional
 from inference.tiny.template import CHAT_TEMPLATE, CLOSES, MARKS, OPENS, PAD
 
 VOCABULARY = 1280
+_WORDS = r" ?\p{Ll}+|\p{Lu}\p{Ll}+|\p{Lu}+"
+_NUMBERS = r" ?\p{N}{1,2}(?=(?:\p{N}{2})*(?!\p{N}))"
 _MARKS = r"[^\s\p{L}\p{N}]+"
-_SPLITS = (
-    rf" ?\p{{Ll}}+|\p{{Lu}}\p{{Ll}}+|\p{{Lu}}+| ?\p{{N}}{{1,2}}| ?{_MARKS}(?: {_MARKS})*(?: (?=\p{{Lu}}))?|\s"
-)
+_SPLITS = rf"{_WORDS}|{_NUMBERS}| ?{_MARKS}(?: {_MARKS})*(?: (?=\p{{Lu}}))?|\s"
 
 
 def trained_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Any:

@@ -1,7 +1,8 @@
 """Tool calls, and answers after tool results: eight tools, of which one to three are at hand.
 
-A question for which no tool is at hand is answered by saying so. Held out are combinations of a tool and what it is
-asked for, from the calls and from the answers alike.
+The answer first says which tool is needed, then calls it, or says that it is not at hand: a small model looks for a
+word that it has just written, and seldom for one that it would write. Held out are combinations of a tool and what it
+is asked for, from the calls and from the answers alike.
 """
 
 import json
@@ -15,7 +16,7 @@ from inference.request import Tool
 from inference.tiny.conversation import Conversation
 from inference.tiny.word import ARTICLES, PEOPLE, PLACES, number
 
-NO_TOOL = "I have no tool for that."
+NEEDED, MISSING = "This needs {name}.", "This needs {name}, which I have not."
 Values = dict[str, Any]
 
 
@@ -33,6 +34,16 @@ class Skill:
     def key(self, asked: Values) -> str:
         """The same for a call and for the answer after it: a question is held out of both, or of none."""
         return f"call {self.tool.name} {json.dumps(asked)}"
+
+    @property
+    def needed(self) -> str:
+        """What is said before a call."""
+        return NEEDED.format(name=self.tool.name)
+
+    @property
+    def missing(self) -> str:
+        """What is said where the tool is not at hand."""
+        return MISSING.format(name=self.tool.name)
 
     def call(self, asked: Values) -> ToolCall:
         """The call with these arguments."""
@@ -129,15 +140,15 @@ _SYSTEM = ("You are a helpful agent.", "Use a tool if one fits.", "Help with the
 
 
 def draw_call(rng: random.Random) -> Conversation:
-    """A question and the call that it needs; for one in eight no tool is at hand."""
+    """A question and the call that it needs; for one in five no tool is at hand."""
     skill, tools = _at_hand(rng)
     asked = skill.ask(rng)
     key = skill.key(asked)
     messages = _question(rng, skill, asked)
-    if rng.random() < 0.125:
+    if rng.random() < 0.2:
         tools = tuple(tool for tool in tools if tool is not skill.tool)
-        return Conversation("tools", key, messages, NO_TOOL, tools)
-    return Conversation("tools", key, messages, "", tools, (skill.call(asked),))
+        return Conversation("tools", key, messages, skill.missing, tools)
+    return Conversation("tools", key, messages, skill.needed, tools, (skill.call(asked),))
 
 
 def draw_result(rng: random.Random) -> Conversation:
@@ -150,7 +161,7 @@ def draw_result(rng: random.Random) -> Conversation:
     call = skill.call(asked)
     messages = (
         *_question(rng, skill, asked),
-        ChatMessage.assistant("", (call,)),
+        ChatMessage.assistant(skill.needed, (call,)),
         ChatMessage.tool(call.id, json.dumps(result)),
     )
     return Conversation("results", skill.key(asked), messages, text, tools)

@@ -3,13 +3,13 @@
 Rules:
 * The budget is in steps, so the same versions, machine type and workers give the same model.
 * Every conversation is new: what generalises is diversity, not repetition. Only answers are learnt.
-* Muon for the matrices (Jordan et al. 2024), AdamW for embeddings and norms, a short warm-up and a cosine, gradients
-  clipped; weights in float32, saved in bfloat16, and tested as saved.
+* Initial weights that can copy (`inference.tiny.initial`). Muon for the matrices (Jordan et al. 2024), AdamW for
+  embeddings and norms; a short warm-up, a plateau and a cool-down (Hägele et al. 2024), gradients clipped; weights in
+  float32, saved in bfloat16, and tested as saved.
 * The folder appears whole or not at all; where it is, nothing is done.
 """
 
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -27,6 +27,7 @@ import typer
 
 from inference.extra import optional
 from inference.tiny.families import FAMILIES, held_out, training
+from inference.tiny.initial import set_up
 from inference.tiny.measure import Answerer, score
 from inference.tiny.packing import Batch, Example, batches
 from inference.tiny.place import PINNED, REPORT, ROOT, model_folder
@@ -45,12 +46,12 @@ class Settings:
     """All that decides the model, beside the families."""
 
     seed: int = 0
-    steps: int = 1_400
+    steps: int = 1_600
     rows: int = 4
     """Of a worker's batch: packed rows of `length` tokens."""
     length: int = 256
     width: int = 160
-    layers: int = 4
+    layers: int = 3
     heads: int = 5
     key_value_heads: int = 5
     head_width: int = 32
@@ -61,6 +62,8 @@ class Settings:
     matrix_learning_rate: float = 0.02
     """Of Muon."""
     warm_up_steps: int = 50
+    cool_down: float = 0.3
+    """The share of the steps in which the learning rate falls to nothing."""
     decay: float = 0.01
     tokenizer_conversations: int = 4_000
     test_prompts: int = 250
@@ -115,6 +118,7 @@ def _work(rank: int, settings: Settings, tokens_by: str, meeting: str, say: Say 
         "gloo", init_method=meeting, rank=rank, world_size=settings.workers, timeout=_ALONE
     )
     model = _model(settings, tokenizer)
+    set_up(model, tokenizer)
     optimizers = _optimizers(model, settings)
     weights = list(model.parameters())
     say(f"{sum(each.numel() for each in weights):,} parameters, {settings.steps:,} steps")
@@ -208,7 +212,7 @@ def _model(settings: Settings, tokenizer: Any) -> Any:
         num_key_value_heads=settings.key_value_heads,
         head_dim=settings.head_width,
         max_position_embeddings=settings.context_tokens,
-        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
         tie_word_embeddings=True,
         attn_implementation="sdpa",
         use_cache=True,
@@ -263,9 +267,9 @@ def _loss(model: Any, batch: Batch) -> Any:
 
 
 def _share(step: int, settings: Settings) -> float:
-    """Of the learning rate: a linear rise, then a cosine to nothing."""
-    rise = min(1.0, step / settings.warm_up_steps)
-    return rise * (1 + math.cos(math.pi * step / (settings.steps + 1))) / 2
+    """Of the learning rate: a linear rise, a plateau, and a linear fall to nothing."""
+    falls = settings.cool_down * settings.steps
+    return min(1.0, step / settings.warm_up_steps, (settings.steps + 1 - step) / falls)
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

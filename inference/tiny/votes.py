@@ -1,9 +1,10 @@
 """Votes with their reasons: a voter has a rule of two numbers, and the vote follows from the proposal's facts.
 
-The reason comes before the vote, and says both numbers side by side: a small model compares what it has just written
-(chain of thought: Wei et al. 2022). A proposal states facts that other voters need, and what others said already, which
-is wrong now and then; neither must matter. Held out are combinations of value, bound, proposal and voter; the two
-numbers themselves occur together in training, under other names.
+The reason comes before the vote, and says both numbers side by side, in the words of the proposal: a small model copies
+what follows a word, and compares what it has just written (chain of thought: Wei et al. 2022). A proposal states facts
+that other voters need, and what others said already, which is wrong now and then; neither must matter. Held out are
+combinations of value, bound, proposal and voter; the two numbers themselves occur together in training, under other
+names.
 """
 
 import json
@@ -63,7 +64,7 @@ def reason(measure: Measure, value: int, bound: int) -> str:
 
 def _reason(measure: Measure, value: int, bound: int, holds: bool) -> str:
     words = ("within", "over") if measure.at_most else ("reached", "short")
-    return f"{measure.value} {value}, {measure.bound} {bound}: {words[0] if holds else words[1]}"
+    return f"has {measure.value} {value}, {measure.bound} {bound}: {words[0] if holds else words[1]}"
 
 
 def ballot(measure: Measure, value: int, bound: int) -> str:

@@ -54,4 +54,4 @@ def check_whole(summary: Summary, trained: bool) -> None:
     assert 0 <= summary.measures["valid_json"] <= 1
     if trained:
         assert summary.measures["valid_json"] > 0.9
-        assert summary.measures["right"] > 0.2  # votes with several facts are its weak side: docs/tiny.md
+        assert summary.measures["right"] > 0.8

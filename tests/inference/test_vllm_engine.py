@@ -142,6 +142,24 @@ def test_n_samples_are_one_prefill(engine: Engine) -> None:
     assert after.cached_tokens - before.cached_tokens >= 2 * (completion.usage.prompt_tokens // 32 - 1) * 32
 
 
+def test_one_prompt_with_many_seeds_is_one_prefill_and_each_answer_is_that_of_its_seed_alone(
+    engine: Engine,
+) -> None:
+    prompt = "seeds for budgets " * 20
+    requests = [Request.of(prompt, sampling=Sampling(seed=seed, max_tokens=8)) for seed in range(8)]
+
+    async def at_once() -> Any:
+        return await asyncio.gather(*map(engine.llm.complete, requests))
+
+    told = engine.loop.run(at_once())
+    blocks = told[0].usage.prompt_tokens // 32 * 32
+    cached = sorted(each.usage.cached_tokens or 0 for each in told)
+    assert cached[0] == 0
+    assert cached[1:] == [blocks] * 7
+    assert len({each.text for each in told}) > 1
+    assert [each.text for each in told] == [engine.complete(request).text for request in requests]
+
+
 def test_log_probabilities_and_token_ids_are_those_of_the_answer(engine: Engine) -> None:
     sampling = Sampling(temperature=0, max_tokens=6, logprobs=3)
     (choice,) = engine.complete(Request.of("vote", sampling=sampling, token_ids=True)).choices

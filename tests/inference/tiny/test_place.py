@@ -70,9 +70,11 @@ def test_the_model_answers_held_out_prompts() -> None:
             raise
         pytest.skip(str(error))
     families = json.loads((folder / REPORT).read_text())["families"]
-    reached = {name: families[name]["rate"] for name in ("tools", "routing", "plans")}
-    # 0.93 to 0.98 where it was measured (docs/tiny.md); a processor that rounds otherwise may train a little worse.
-    assert min(reached.values()) >= 0.8, reached
+    reached = {name: score["rate"] for name, score in families.items()}
+    assert min(reached[name] for name in ("votes", "tools", "routing")) >= 0.95, reached
+    # These have no aim. A processor that rounds otherwise may train a little worse than docs/tiny.md tells.
+    assert min(reached[name] for name in ("bids", "results", "plans")) >= 0.8, reached
+    assert reached["hailstone"] >= 0.4, reached
 
 
 def test_an_interval_is_wilsons() -> None:

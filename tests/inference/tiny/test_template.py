@@ -47,7 +47,8 @@ def test_tools_calls_and_results_are_all_told() -> None:
     call = '<tool_call>\n{"name": "stock", "arguments": {"item": "Bolt", "store": 3}}\n</tool_call>'
     text = rendered(messages, (STOCK,))
     assert text == (
-        "<|im_start|>system\n\nTools:\nstock(item: string, store: integer): how many are in store<|im_end|>\n"
+        "<|im_start|>system\n\nTools:\n- stock(item: string, store: integer): how many are in store"
+        "<|im_end|>\n"
         "<|im_start|>user\nHow many Bolt are in store 3?<|im_end|>\n"
         f"<|im_start|>assistant\n{call}\n{call}<|im_end|>\n"
         '<|im_start|>user\n<tool_response>\n{"units": 42}\n</tool_response><|im_end|>\n'
@@ -70,6 +71,6 @@ def test_engines_that_give_arguments_as_values_and_tools_bare_are_understood() -
 def test_a_tool_without_arguments_and_no_system_message_are_told_too() -> None:
     tool = Tool("now", "the time")
     text = rendered((ChatMessage.user("?"),), (tool,))
-    assert "\nnow(): the time<|im_end|>" in text
+    assert "\n- now(): the time<|im_end|>" in text
     assert text == by_jinja([{"role": "user", "content": "?"}], as_functions((tool,)))
     assert by_jinja([{"role": "user", "content": "?"}], None) == rendered((ChatMessage.user("?"),))

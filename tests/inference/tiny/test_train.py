@@ -91,7 +91,9 @@ def test_the_saved_tokenizer_holds_the_template_and_reads_prompts_as_training_di
         assert loaded.decode(bare.encode(answer).ids, skip_special_tokens=True) == each.expected
     assert loaded.eos_token == CLOSES
     assert loaded.decode(bare.encode("Grüße, 世界 🙂 \t1234").ids) == "Grüße, 世界 🙂 \t1234"
-    assert len(bare.encode("1234").ids) == 4
+    # Digits go in pairs from the right, so that what is carried goes from token to token.
+    for text, pairs in (("1234", ("12", "34")), ("298", ("2", "98")), ("12345", ("1", "23", "45"))):
+        assert bare.encode(text).ids == [token for pair in pairs for token in bare.encode(pair).ids]
 
 
 @needs_torch
