@@ -5,12 +5,11 @@ not have counts as none. The reason says skill and size side by side, as that of
 of skill, size, ticket and bidder; the sums themselves occur in training, under other names.
 """
 
-import json
 import random
 from collections.abc import Mapping
 
 from inference.message import ChatMessage
-from inference.tiny.conversation import Conversation
+from inference.tiny.conversation import Conversation, as_json
 from inference.tiny.word import ARTICLES, PEOPLE, number
 
 SKILLS = (
@@ -29,7 +28,7 @@ _TICKETS = ("Ticket {name}: {skill}, size {size}.", "{name} needs {skill} and ha
 def bid(skill: str, level: int, size: int) -> str:
     """The answer: what follows from what, confidence and cost, as JSON."""
     reason = f"has {skill} {level}, size {size}"
-    return json.dumps({"reason": reason, "confidence": level / 10, "cost": size + 10 - level})
+    return as_json({"reason": reason, "confidence": level / 10, "cost": size + 10 - level})
 
 
 def bid_messages(

@@ -5,6 +5,8 @@ Rules:
 * Its `key` names the facts that make the question (numbers, words), not the phrasing. A hash of the key decides whether
   it is held out, so what is tested never occurs in training in any phrasing. As a prompt states all facts of its key,
   no prompt can occur on both sides.
+* JSON of answers has no spaces between its parts: so it is what an engine writes that is bound to a schema, and a bound
+  answer is the one that was learnt.
 * An answer is right if it is exactly what was expected: the same text; where it is JSON, the same value in any spacing;
   where it is tool calls, the same names and arguments.
 """
@@ -65,6 +67,11 @@ def is_held_out(key: str) -> bool:
     """True for one key in `HELD_OUT_IN`, by its BLAKE2b hash: the same on every machine."""
     digest = blake2b(key.encode(), digest_size=8).digest()
     return int.from_bytes(digest) % HELD_OUT_IN == 0
+
+
+def as_json(value: dict[str, Any]) -> str:
+    """An answer in JSON, without spaces between its parts."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 def written(calls: Sequence[ToolCall]) -> str:

@@ -4,11 +4,10 @@ The kind comes first in the answer, so that the rule is settled before the digit
 must be worked out, pair of digits by pair; what is carried is hard for a model that writes the highest pair first.
 """
 
-import json
 import random
 
 from inference.message import ChatMessage
-from inference.tiny.conversation import Conversation
+from inference.tiny.conversation import Conversation, as_json
 
 GREATEST = 999
 _QUESTIONS = (
@@ -31,5 +30,5 @@ def hailstone_messages(number: int, phrasing: int = 0) -> tuple[ChatMessage, ...
 def draw(rng: random.Random) -> Conversation:
     """A number of one to three digits."""
     number = rng.randint(1, GREATEST)
-    answer = json.dumps({"kind": "odd" if number % 2 else "even", "next": step(number)})
+    answer = as_json({"kind": "odd" if number % 2 else "even", "next": step(number)})
     return Conversation("hailstone", f"step {number}", hailstone_messages(number, rng.randrange(3)), answer)

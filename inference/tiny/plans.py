@@ -3,11 +3,10 @@
 Held out are combinations of names and numbers of a goal.
 """
 
-import json
 import random
 
 from inference.message import ChatMessage
-from inference.tiny.conversation import Conversation
+from inference.tiny.conversation import Conversation, as_json
 from inference.tiny.word import ARTICLES, PEOPLE, PLACES, number
 
 _WAYS = {"truck": "drive", "ship": "sail", "plane": "fly"}
@@ -27,7 +26,7 @@ def draw(rng: random.Random) -> Conversation:
     """One of four kinds of goals."""
     goal, steps = rng.choice((_delivery, _meeting, _repair, _report))(rng)
     messages = plan_messages(goal, rng.randrange(3))
-    return Conversation("plans", f"plan {steps}", messages, json.dumps({"steps": steps}))
+    return Conversation("plans", f"plan {steps}", messages, as_json({"steps": steps}))
 
 
 def _delivery(rng: random.Random) -> tuple[str, list[str]]:

@@ -5,12 +5,11 @@ complaint, who sends it and from where. A complaint itself is known from trainin
 knowledge, and cannot be worked out.
 """
 
-import json
 import random
 from collections.abc import Sequence
 
 from inference.message import ChatMessage
-from inference.tiny.conversation import Conversation
+from inference.tiny.conversation import Conversation, as_json
 from inference.tiny.word import PEOPLE, PLACES
 
 HELPDESK = "helpdesk"
@@ -88,7 +87,7 @@ def route(team: str, teams: Sequence[str], urgent: bool) -> str:
     """The answer: whose work it is, and if that team is away, the team that gets it, and urgency, as JSON."""
     there = team in teams
     reason = f"is for {team}" if there else f"is for {team}, away"
-    return json.dumps({"reason": reason, "team": team if there else HELPDESK, "urgent": urgent})
+    return as_json({"reason": reason, "team": team if there else HELPDESK, "urgent": urgent})
 
 
 def route_messages(teams: Sequence[str], ticket: str, phrasing: int = 0) -> tuple[ChatMessage, ...]:

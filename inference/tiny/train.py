@@ -126,7 +126,9 @@ def _work(rank: int, settings: Settings, tokens_by: str, meeting: str, say: Say 
     losses: list[tuple[int, float]] = []
     recent: list[float] = []
     conversations = tokens = 0
-    stream = batches(_examples(tokenizer, settings.seed + rank), settings.rows, settings.length)
+    stream = batches(
+        _examples(tokenizer, settings.seed * settings.workers + rank), settings.rows, settings.length
+    )
     for step, batch in enumerate(islice(stream, settings.steps), start=1):
         for optimizer, rate in optimizers:
             for group in optimizer.param_groups:
@@ -282,6 +284,9 @@ def main(
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Fewer make a worse model sooner.")] = Settings.steps,
     workers: Annotated[int, typer.Option(min=1, help="Processes of one thread each.")] = Settings.workers,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Another one, another model; give it a folder.")
+    ] = Settings.seed,
     again: Annotated[bool, typer.Option("--again", help="Make it even if it is there.")] = False,
 ) -> None:
     """Train the tiny model and test it on held-out prompts; where it is there already, do nothing.
@@ -291,7 +296,13 @@ def main(
       python -m inference.tiny.train                                into models/, once
       python -m inference.tiny.train --again                        once more
       python -m inference.tiny.train --steps 100 --folder /tmp/raw  a quick, bad one
+      python -m inference.tiny.train --seed 1 --folder /tmp/other   as good a one?
     """
+    settings = Settings(seed=seed, steps=steps, workers=workers)
+    if folder is None and settings != Settings():
+        raise typer.BadParameter(
+            "models/ is for the model that these scripts make by themselves: add --folder"
+        )
     target = model_folder() if folder is None else folder
     if target.exists() and not again:
         typer.echo(f"{target} is there")
@@ -302,7 +313,7 @@ def main(
     ):  # a thread that spins at a barrier starves its neighbours
         os.environ.setdefault(name, {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}[name])
     os.environ["HF_HUB_OFFLINE"] = "1"
-    report = make(target, Settings(steps=steps, workers=workers), typer.echo)
+    report = make(target, settings, typer.echo)
     typer.echo(table(report))
     typer.echo(f"in {target.relative_to(ROOT) if target.is_relative_to(ROOT) else target}")
 

@@ -7,13 +7,12 @@ combinations of value, bound, proposal and voter; the two numbers themselves occ
 names.
 """
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from inference.message import ChatMessage
-from inference.tiny.conversation import Conversation
+from inference.tiny.conversation import Conversation, as_json
 from inference.tiny.word import ARTICLES, PEOPLE, number
 
 GREATEST = 20
@@ -70,7 +69,7 @@ def _reason(measure: Measure, value: int, bound: int, holds: bool) -> str:
 def ballot(measure: Measure, value: int, bound: int) -> str:
     """The answer: reason and vote, as JSON."""
     vote = "yes" if measure.holds(value, bound) else "no"
-    return json.dumps({"reason": reason(measure, value, bound), "vote": vote})
+    return as_json({"reason": reason(measure, value, bound), "vote": vote})
 
 
 def vote_messages(

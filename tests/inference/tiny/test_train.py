@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from inference.tiny.families import FAMILIES, held_out, training
 from inference.tiny.packing import Example, batches
@@ -121,3 +122,12 @@ def test_a_training_that_fails_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a row holds 16"):
         make(tmp_path / "tiny", replace(small(), length=16), lambda _: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_model_is_never_put_in_the_place_of_the_one_that_all_use() -> None:
+    from inference.tiny.train import app  # noqa: PLC0415  # as the others here
+
+    for option in (["--steps", "1"], ["--seed", "1"], ["--workers", "1"]):
+        told = CliRunner().invoke(app, option)
+        assert told.exit_code == 2
+        assert "add --folder" in told.output
