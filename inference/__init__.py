@@ -1,7 +1,11 @@
-"""Language models behind one door: scripted, recorded, OpenAI-compatible, Ollama; their limits and their routing.
+"""Language models behind one door: the contract, scripts, recordings, limits and routing.
 
-Endpoints are imported from their modules (`inference.openai_endpoint`, `inference.ollama`), which need the extra
-`endpoints`, and `inference.pydantic_ai_model`, which needs the extra `pydantic-ai`.
+What needs a package of its own, or is for one part of a cluster, is imported from its module:
+
+* endpoints (extra `endpoints`): `inference.openai_endpoint`, `inference.ollama`; (`pydantic-ai`) `pydantic_ai_model`;
+* vLLM (extra `vllm`, or `make vllm` on a CPU): `inference.vllm_engine` in this process, `inference.ray_vllm` in Ray's;
+* a swarm's service: `inference.model_plan`, `inference.service`, `inference.pool`, `inference.ray_service`;
+* embedders: `inference.embedder`, `inference.ray_embedder`; the tiny model: `inference.tiny`.
 """
 
 from inference.budget import Budget
