@@ -308,7 +308,7 @@ class VLLMEngine(BaseLLM):
             await asyncio.gather(self._starting, return_exceptions=True)
         engine, self._engine = self._engine, None
         if engine is not None:
-            await asyncio.to_thread(engine.llm.shutdown)
+            await _end(engine.llm)
 
     async def _serving(self) -> _Engine:
         """The engine, started if need be."""
@@ -332,7 +332,7 @@ class VLLMEngine(BaseLLM):
         while not self._closed:
             dead, self._engine = self._engine, None
             if dead is not None:
-                await asyncio.to_thread(dead.llm.shutdown)
+                await _end(dead.llm)
                 self._count_death("its process ended")
             try:
                 self._engine = await self._started()
@@ -353,7 +353,7 @@ class VLLMEngine(BaseLLM):
             try:
                 await llm.add_lora(lora)
             except Exception as error:  # vLLM raises a plain one
-                await asyncio.to_thread(llm.shutdown)
+                await _end(llm)
                 raise ConfigurationError(f"the adapter {name} cannot be loaded: {error!s:.300}") from None
             engine.loras[name] = lora
         return engine
@@ -405,6 +405,15 @@ class VLLMEngine(BaseLLM):
             f"{self._settings.restart_window_s:g} s and is not started again (last: {self._fault})",
             definite=True,
         )
+
+
+async def _end(llm: Any) -> None:
+    """Shuts vLLM down, and closes the context of its sockets, which it leaves to the collector, two threads with it."""
+    await asyncio.to_thread(llm.shutdown)
+    await asyncio.sleep(0)  # its sockets are closed in this loop
+    client = llm.engine_core
+    if all(socket.closed for socket in client.ctx._sockets):  # else it would wait for them
+        client.resources.ctx.term()
 
 
 def _look_at(task: "asyncio.Task[_Engine]") -> None:

@@ -88,3 +88,13 @@ def test_a_form_leaves_a_right_answer_as_it_is(asker: Asker) -> None:
         for each, one, other in zip(votes, free, formed, strict=True)
     ]
     assert sum(right) >= 0.8 * ASKED
+
+
+def test_an_ended_engine_leaves_no_socket_and_no_context_open(asker: Asker) -> None:
+    """The last test here: vLLM leaves its context to the collector, which warns of it in whatever runs by then."""
+    engine = asker.llm._engine
+    assert engine is not None
+    client = engine.llm.engine_core
+    assert not client.resources.ctx.closed
+    asker.loop.run(asker.llm.aclose())
+    assert client.resources.ctx.closed
