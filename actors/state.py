@@ -182,7 +182,7 @@ def _children(value: object, depth: int) -> Iterator[tuple[str, object]]:
         yield from ((f"{{{reprlib.repr(item)}}}", item) for item in value)
     elif isinstance(value, msgspec.Struct):
         yield from ((f".{name}", getattr(value, name)) for name in value.__struct_fields__)
-    elif dataclasses.is_dataclass(value):
+    elif dataclasses.is_dataclass(type(value)):
         yield from ((f".{name}", item) for name, item in attributes_of(value).items())
 
 
