@@ -7,9 +7,13 @@ not skip.
 import os
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from inference.errors import ConfigurationError
+from inference.tiny.place import tiny_model
 
 MEND = "`make vllm` installs it"
 
@@ -27,6 +31,15 @@ def needs_vllm() -> None:
     for module in ("vllm", "torch", "transformers"):
         if find_spec(module) is None:
             _missing(f"{module} is not installed: {MEND}")
+
+
+def needs_tiny_model() -> Path:
+    """The folder of the tiny model. Skips, or with CI=true fails, where it is not made."""
+    try:
+        return tiny_model()
+    except ConfigurationError as error:
+        _missing(str(error))
+        raise
 
 
 def _missing(why: str) -> None:

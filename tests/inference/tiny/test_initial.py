@@ -1,29 +1,21 @@
 """Before any training the model looks back, finds what followed a word before, and tells near numbers from far ones."""
 
-import importlib.util
-import os
 import random
 from statistics import mean
 from typing import Any
 
 import pytest
 
-MISSING = [name for name in ("tokenizers", "torch", "transformers") if importlib.util.find_spec(name) is None]
-pytestmark = [
-    pytest.mark.skipif(
-        bool(MISSING) and os.environ.get("CI") != "true",
-        reason=f"needs {', '.join(MISSING)}: run `make vllm`",
-    ),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
-]
+from tests.inference.needs import needs
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 WORDS = ["cost", "days", "risk", "benefit", "support", "budget", "deadline", "limit", "target", "quorum"]
 
 
 @pytest.fixture(scope="module")
 def made() -> tuple[Any, Any]:
     """The model before its training, and its tokenizer."""
-    import torch  # noqa: PLC0415  # only where it is
-
+    torch: Any = needs("torch", "tokenizers", "transformers")
     from inference.tiny.initial import set_up  # noqa: PLC0415
     from inference.tiny.tokenizer import trained_tokenizer  # noqa: PLC0415
     from inference.tiny.train import Settings, _model  # noqa: PLC0415
